@@ -1,0 +1,107 @@
+//! `foresight bench`: medians of what people wait for.
+
+use std::process::{Command, Stdio};
+
+use anyhow::Context;
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use super::{DeviceArgument, Settings};
+use crate::eval::quantile;
+use crate::lab::SHIPPED;
+use crate::lab::bench::{BenchRow, network_rows, plan_rows};
+use crate::lab::device::has_display;
+
+/// Measure training, planning and the window on this machine.
+///
+/// The window rows need a display; where there is none but Xvfb is installed,
+/// they are measured there.
+#[derive(Args, Debug)]
+pub struct Bench {
+    /// Samples per row.
+    #[arg(long, default_value_t = 15)]
+    samples: usize,
+    /// Leave the window closed.
+    #[arg(long)]
+    no_window: bool,
+    /// Print the table as JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    device: DeviceArgument,
+}
+
+#[derive(Serialize)]
+struct Table {
+    device: String,
+    results: Vec<BenchRow>,
+}
+
+/// What the window says of itself with `--probe`.
+#[derive(Deserialize)]
+struct Probe {
+    first_frame_ms: f64,
+    drag_latency_ms: Vec<f64>,
+    frame_ms: Vec<f64>,
+    peak_memory_mib: Option<f64>,
+}
+
+impl Bench {
+    pub fn run(self) -> anyhow::Result<()> {
+        let samples = self.samples.clamp(1, 1000);
+        let device = self.device.choose()?;
+        let settings = Settings { set: Vec::new(), weights: None };
+        let mut results = Vec::new();
+        // The window first: its memory should not hold ours.
+        match self.window_rows() {
+            Ok(rows) => results.extend(rows),
+            Err(error) => eprintln!("the window rows are left out: {error:#}"),
+        }
+        let (scene, opened) = super::open_scene(SHIPPED[0].name, &settings, &device)?;
+        results.extend(plan_rows(&scene, &opened, samples));
+        results.extend(network_rows(&device.device, samples));
+        let table = Table { device: device.name, results };
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&table)?);
+            return Ok(());
+        }
+        println!("{}", table.device);
+        for BenchRow { name, median, unit, n } in &table.results {
+            println!("  {name:<28}{median:>9.1} {unit:<4} n {n}");
+        }
+        Ok(())
+    }
+
+    fn window_rows(&self) -> anyhow::Result<Vec<BenchRow>> {
+        anyhow::ensure!(!self.no_window, "--no-window was given");
+        let program = std::env::current_exe()?;
+        let mut command = if has_display() {
+            Command::new(program)
+        } else {
+            let mut command = Command::new("xvfb-run");
+            command.args(["-a", "-s", "-screen 0 1440x900x24"]).arg(program);
+            command
+        };
+        command.arg("--probe").stdin(Stdio::null()).stderr(Stdio::null());
+        let output = command.output().context("no display, and xvfb-run is not installed")?;
+        let probe: Probe = serde_json::from_slice(&output.stdout)
+            .context("the window closed before it had measured itself")?;
+        Ok(rows(&probe))
+    }
+}
+
+fn rows(probe: &Probe) -> Vec<BenchRow> {
+    let row = |name, values: &[f64], unit| {
+        quantile(values, 0.5).map(|median| BenchRow { name, median, unit, n: values.len() })
+    };
+    let memory = probe.peak_memory_mib.as_slice();
+    [
+        row("first_frame", &[probe.first_frame_ms], "ms"),
+        row("drag_latency", &probe.drag_latency_ms, "ms"),
+        row("frame_time", &probe.frame_ms, "ms"),
+        row("peak_memory", memory, "MiB"),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}

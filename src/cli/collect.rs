@@ -1,0 +1,63 @@
+//! `foresight collect`: a data set in D4RL's arrays.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::Args;
+use serde_json::json;
+
+use crate::data;
+use crate::lab::Scene;
+
+/// Collect a scene's data set with its behavior policy and write it as .npz.
+#[derive(Args, Debug)]
+pub struct Collect {
+    /// A scene file, or the name of a shipped scene.
+    scene: String,
+    /// Where the arrays go.
+    #[arg(long)]
+    out: PathBuf,
+    /// Environment steps; the scene's own number if absent.
+    #[arg(long)]
+    transitions: Option<usize>,
+    /// Seed; the scene's own if absent.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Print the result as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Collect {
+    pub fn run(self) -> anyhow::Result<()> {
+        let (mut scene, _) = Scene::open(&self.scene)?;
+        scene.data.transitions = self.transitions.unwrap_or(scene.data.transitions);
+        scene.data.seed = self.seed.unwrap_or(scene.data.seed);
+        scene.check()?;
+        // An output that cannot be written should not cost the collecting.
+        drop(crate::files::AtomicWriter::create(&self.out)?);
+        let mut environment = scene.make_environment()?;
+        let started = Instant::now();
+        let bar = super::progress_bar(scene.data.transitions as u64, "collecting", self.json);
+        let episodes = data::collect(environment.as_mut(), &scene.data, &mut |done| {
+            bar.set_position(done as u64);
+            ControlFlow::Continue(())
+        })?;
+        bar.finish_and_clear();
+        data::write_npz(&self.out, &episodes)?;
+        let secs = started.elapsed().as_secs_f64();
+        let arrivals = episodes.timeouts.iter().filter(|ends| **ends).count();
+        if self.json {
+            let line = json!({
+                "out": self.out, "transitions": episodes.len(), "trips": arrivals,
+                "seed": scene.data.seed, "wall_secs": secs,
+            });
+            println!("{line}");
+        } else {
+            let (n, out) = (episodes.len(), self.out.display());
+            println!("{n} transitions over {arrivals} trips in {secs:.1} s: {out}");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,135 @@
+//! `foresight eval`: scores with n and standard error.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use serde::Serialize;
+
+use super::{DeviceArgument, Settings};
+use crate::eval::{Estimate, EvalOptions, Evaluation, evaluate};
+use crate::plan::Selection;
+
+/// Measure scenes over independent episodes.
+///
+/// The score is D4RL-normalized: 100 (R - low) / (high - low), with R the
+/// number of steps within 0.5 of the goal. Picking a plan by default reads the
+/// map, which published planners do not; the score without it stands beside.
+#[derive(Args, Debug)]
+pub struct Eval {
+    /// Scene files, or names of shipped scenes.
+    #[arg(required = true)]
+    scenes: Vec<String>,
+    /// Independent episodes.
+    #[arg(long, default_value_t = 100)]
+    episodes: usize,
+    /// Draw a new goal for every episode (Multi2D).
+    #[arg(long)]
+    multi: bool,
+    /// Seed of resets, goals and noise.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Print the results as JSON.
+    #[arg(long)]
+    json: bool,
+    /// Also write the results, as JSON, to this file.
+    #[arg(long)]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
+    #[command(flatten)]
+    device: DeviceArgument,
+}
+
+#[derive(Serialize)]
+struct Results {
+    results: Vec<Row>,
+}
+
+#[derive(Serialize)]
+struct Row {
+    scene: String,
+    multi: bool,
+    #[serde(flatten)]
+    evaluation: Evaluation,
+    selection: Selection,
+    seed: u64,
+    preset: &'static str,
+    weights: String,
+    device: String,
+}
+
+impl Eval {
+    pub fn run(self) -> anyhow::Result<()> {
+        if !(1..=1_000_000).contains(&self.episodes) {
+            bail!("{} episodes; use 1 to 1000000", self.episodes);
+        }
+        let device = self.device.choose()?;
+        let mut results = Vec::new();
+        for name in &self.scenes {
+            let (scene, mut opened) = super::open_scene(name, &self.settings, &device)
+                .with_context(|| format!("{name} cannot be evaluated"))?;
+            let options = EvalOptions {
+                episodes: self.episodes,
+                multi: self.multi,
+                seed: self.seed,
+                settings: scene.plan.clone(),
+                control: scene.control.clone(),
+            };
+            let bar = super::progress_bar(self.episodes as u64, "evaluating", self.json);
+            let evaluation =
+                evaluate(opened.environment.as_mut(), &opened.planner, &options, &mut |done| {
+                    bar.set_position(done as u64);
+                    ControlFlow::Continue(())
+                })?;
+            bar.finish_and_clear();
+            let row = Row {
+                scene: super::scene_name(name),
+                multi: self.multi,
+                evaluation,
+                selection: scene.plan.selection,
+                seed: self.seed,
+                preset: opened.planner.diffuser().config.preset.name(),
+                weights: opened.hash,
+                device: device.name.clone(),
+            };
+            if !self.json {
+                show(&row);
+            }
+            results.push(row);
+        }
+        let text = serde_json::to_string_pretty(&Results { results })?;
+        if let Some(out) = &self.out {
+            crate::files::write_atomic(out, text.as_bytes())?;
+        }
+        if self.json {
+            println!("{text}");
+        }
+        Ok(())
+    }
+}
+
+fn show(row: &Row) {
+    let e = &row.evaluation;
+    let task = if row.multi { "a new goal every episode" } else { "the benchmark's goal" };
+    println!("{} ({task}, n {}, seed {}, {}, {})", row.scene, e.episodes, row.seed, row.preset, row.device);
+    let line = |what: &str, estimate: Option<Estimate>, factor: f64, unit: &str| {
+        if let Some(Estimate { mean, se, .. }) = estimate {
+            println!("  {what:<34}{:>8.1} ± {:.1}{unit}", factor * mean, factor * se);
+        }
+    };
+    let picked = match row.selection {
+        Selection::ReadsMap => "score (selection reads the map)",
+        Selection::Blind => "score (selection is blind)",
+    };
+    line(picked, e.score, 1.0, "");
+    line("score without looking at the map", e.score_blind, 1.0, "");
+    line("reached", e.reach_rate, 100.0, " %");
+    line("reached without the map", e.reach_rate_blind, 100.0, " %");
+    line("chosen plan feasible", e.feasible_rate, 100.0, " %");
+    line("chosen plan through a wall", e.collision_rate, 100.0, " %");
+    line("steps touching a wall", e.contact_share, 100.0, " %");
+    line("arrival", e.arrival_steps, 1.0, " steps");
+    println!("  {:<34}{:>8.0} ms median, {:.0} ms at the 95th percentile", "planning", e.plan_ms.p50, e.plan_ms.p95);
+}

@@ -1,0 +1,164 @@
+//! `foresight train`: weights from a scene file.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use crate::lab::Scene;
+use crate::lab::train::{Budget, TrainEvent, TrainOptions, train};
+
+/// Train a scene's model and write its weights.
+#[derive(Args, Debug)]
+pub struct Train {
+    /// A scene file, or the name of a shipped scene.
+    scene: String,
+    /// Train for this many minutes.
+    #[arg(long, conflicts_with = "steps")]
+    minutes: Option<f64>,
+    /// Train until this many optimizer steps; the scene's own number if absent.
+    #[arg(long)]
+    steps: Option<usize>,
+    /// Where the weights go; the scene's own weights file if absent.
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Continue the run that lies beside the weights.
+    #[arg(long)]
+    resume: bool,
+    /// Print one JSON object per event instead of a progress bar.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    device: super::DeviceArgument,
+}
+
+impl Train {
+    pub fn run(self) -> anyhow::Result<()> {
+        let (scene, folder) = Scene::open(&self.scene)?;
+        let out = match (&self.out, &scene.model.weights, folder) {
+            (Some(out), _, _) => out.clone(),
+            (None, Some(weights), Some(folder)) => folder.join(weights),
+            (None, _, _) => bail!("say where the weights go with --out FILE"),
+        };
+        let budget = match self.minutes {
+            Some(minutes) => {
+                let time = Duration::try_from_secs_f64(60.0 * minutes);
+                Budget::Time(time.context("--minutes must be a positive number")?)
+            }
+            None => Budget::Steps(self.steps.unwrap_or(scene.train.steps)),
+        };
+        let choice = self.device.choose()?;
+        let options =
+            TrainOptions { budget, out, resume: self.resume, device_name: choice.name.clone() };
+        let stop = stop_on_interrupt();
+        let mut report = Report::new(self.json);
+        let summary = train(&scene, &choice.device, &options, &mut |event| {
+            report.show(&event);
+            if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        report.finish();
+        let line = json!({
+            "weights": summary.weights, "steps": summary.steps, "loss": summary.loss,
+            "wall_secs": summary.wall.as_secs_f64(), "stopped": summary.stopped, "device": choice.name,
+        });
+        if self.json {
+            println!("{line}");
+        } else {
+            println!(
+                "{} steps in {:.0} s on {}, loss {:.5}: {}",
+                summary.steps,
+                summary.wall.as_secs_f64(),
+                choice.name,
+                summary.loss,
+                summary.weights.display()
+            );
+        }
+        Ok(())
+    }
+}
+
+/// True after the first Ctrl+C; the second one kills the process as usual.
+fn stop_on_interrupt() -> Arc<AtomicBool> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    // Without the handler Ctrl+C still ends the run, only without a last save.
+    let _ = ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        eprintln!("stopping after this step; press Ctrl+C again to quit at once");
+    });
+    stop
+}
+
+struct Report {
+    json: bool,
+    bar: ProgressBar,
+}
+
+impl Report {
+    fn new(json: bool) -> Self {
+        let bar = if json { ProgressBar::hidden() } else { ProgressBar::new(1000) };
+        let template = "{prefix:11} {wide_bar} {percent:>3} %  {msg}";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        Self { json, bar }
+    }
+
+    fn show(&mut self, event: &TrainEvent) {
+        if self.json {
+            println!("{}", as_json(event));
+            return;
+        }
+        match event {
+            TrainEvent::Collecting { done, total } => {
+                self.bar.set_prefix("collecting");
+                self.bar.set_position((1000 * done / (*total).max(1)) as u64);
+                self.bar.set_message(format!("{done} of {total} transitions"));
+            }
+            TrainEvent::Training { step, progress, loss, steps_per_sec, remaining } => {
+                self.bar.set_prefix("training");
+                self.bar.set_position((1000.0 * progress).min(1000.0) as u64);
+                self.bar.set_message(format!(
+                    "step {step}  loss {loss:.5}  {steps_per_sec:.1} step/s  {} left",
+                    clock(*remaining)
+                ));
+            }
+            TrainEvent::Saved { .. } => {}
+        }
+    }
+
+    fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+fn as_json(event: &TrainEvent) -> serde_json::Value {
+    match event {
+        TrainEvent::Collecting { done, total } => {
+            json!({"event": "collecting", "done": done, "total": total})
+        }
+        TrainEvent::Training { step, progress, loss, steps_per_sec, remaining } => json!({
+            "event": "training", "step": step, "progress": progress, "loss": loss,
+            "steps_per_sec": steps_per_sec, "remaining_secs": remaining.as_secs_f64(),
+        }),
+        TrainEvent::Saved { path } => json!({"event": "saved", "path": path}),
+    }
+}
+
+/// `1 h 02 min`, `3 min`, `40 s`.
+fn clock(time: Duration) -> String {
+    let secs = time.as_secs();
+    match secs {
+        0..60 => format!("{secs} s"),
+        60..3600 => format!("{} min", secs.div_ceil(60)),
+        _ => format!("{} h {:02} min", secs / 3600, secs % 3600 / 60),
+    }
+}

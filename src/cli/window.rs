@@ -1,0 +1,41 @@
+//! `foresight [SCENE]`: the window.
+
+use std::time::Instant;
+
+use anyhow::bail;
+use clap::Args;
+
+use super::DeviceArgument;
+use crate::lab::device::{NO_DISPLAY, has_display};
+use crate::lab::{SHIPPED, Scene};
+//use crate::ui::{self, UiOptions};
+
+#[derive(Args, Debug)]
+pub struct Window {
+    /// A scene file, or the name of a shipped scene.
+    scene: Option<String>,
+    #[command(flatten)]
+    device: DeviceArgument,
+    /// Measure start-up, drag latency and frame time, print JSON and close.
+    #[arg(long, hide = true)]
+    probe: bool,
+}
+
+impl Window {
+    pub fn run(self, started: Instant) -> anyhow::Result<()> {
+        if !has_display() {
+            bail!("{NO_DISPLAY}");
+        }
+        let name = self.scene.unwrap_or_else(|| SHIPPED[0].name.to_owned());
+        let (scene, folder) = Scene::open(&name)?;
+        let name = super::scene_name(&name);
+        let _ = (scene,name,folder,started); Ok(()) /*ui::run(UiOptions {
+            scene,
+            name,
+            folder,
+            device: self.device.device,
+            started,
+            probe: self.probe,
+        })*/
+    }
+}

@@ -1,0 +1,173 @@
+//! Data from an environment's own behavior policy, in D4RL's way: one reset,
+//! then one endless trajectory from goal to goal.
+
+use std::ops::ControlFlow;
+
+use super::episodes::MAX_TRANSITIONS;
+use super::{DataConfig, DataError, Episodes};
+use crate::env::{EnvError, Environment, Policy};
+use crate::rng::Rng;
+
+/// Transitions between two reports of progress.
+const REPORT_EVERY: usize = 10_000;
+/// How many random goals to try before giving up on finding a reachable one.
+const GOAL_ATTEMPTS: usize = 1000;
+
+/// Record `config.transitions` steps of `environment`'s behavior policy.
+///
+/// A goal lasts until the policy arrives or `max_steps` have passed; that step
+/// is marked as a timeout and the next one heads for a new random goal. Goals
+/// no path leads to are skipped. The same seed gives the same data, and
+/// the environment is left with the last goal.
+///
+/// `on_progress` hears the number of transitions so far; when it breaks, the
+/// transitions recorded until then are returned.
+///
+/// # Errors
+/// More transitions than [`MAX_TRANSITIONS`], or an environment in which no
+/// goal can be reached.
+pub fn collect(
+    environment: &mut dyn Environment,
+    config: &DataConfig,
+    on_progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
+) -> Result<Episodes, DataError> {
+    if config.transitions > MAX_TRANSITIONS {
+        return Err(DataError::Malformed(format!(
+            "{} transitions are more than fit; ask for at most {MAX_TRANSITIONS}",
+            config.transitions
+        )));
+    }
+    let spec = environment.spec().clone();
+    let mut rng = Rng::stream(config.seed, "collect");
+    let mut policy = environment.behavior();
+    let mut episodes = Episodes::with_capacity(
+        spec.observation.len(),
+        spec.action.len(),
+        config.transitions,
+    );
+    environment.reset(&mut rng);
+    head_for_new_goal(environment, policy.as_mut(), &mut rng)?;
+    let mut steps_to_goal = 0;
+    while episodes.len() < config.transitions {
+        let state = environment.state();
+        let action = policy.act(&state);
+        let reward = environment.step(&action);
+        steps_to_goal += 1;
+        let ends = policy.done() || steps_to_goal >= spec.max_steps;
+        episodes.observations.extend_from_slice(&state);
+        episodes.actions.extend_from_slice(&action);
+        episodes.rewards.push(reward);
+        episodes.terminals.push(false);
+        episodes.timeouts.push(ends);
+        if ends {
+            head_for_new_goal(environment, policy.as_mut(), &mut rng)?;
+            steps_to_goal = 0;
+        }
+        let reports = episodes.len().is_multiple_of(REPORT_EVERY);
+        if reports && on_progress(episodes.len()).is_break() {
+            break;
+        }
+    }
+    Ok(episodes)
+}
+
+fn head_for_new_goal(
+    environment: &mut dyn Environment,
+    policy: &mut dyn Policy,
+    rng: &mut Rng,
+) -> Result<(), EnvError> {
+    let mut refusal = Ok(());
+    for _ in 0..GOAL_ATTEMPTS {
+        environment.randomize_goal(rng);
+        refusal = policy.begin(&environment.state(), &environment.goal(), rng);
+        if refusal.is_ok() {
+            break;
+        }
+    }
+    refusal
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::{self, EnvironmentConfig};
+
+    fn environment(maze: &str, max_steps: usize) -> Box<dyn Environment> {
+        let config = EnvironmentConfig {
+            id: "maze2d".into(),
+            maze: maze.into(),
+            max_steps,
+            reference_scores: None,
+        };
+        env::make(&config).unwrap()
+    }
+
+    fn gather(maze: &str, max_steps: usize, transitions: usize, seed: u64) -> Episodes {
+        let config = DataConfig { transitions, seed };
+        collect(environment(maze, max_steps).as_mut(), &config, &mut |_| {
+            ControlFlow::Continue(())
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn a_seed_fixes_every_bit() {
+        let first = gather(env::MEDIUM, 600, 20_000, 3);
+        assert_eq!(first, gather(env::MEDIUM, 600, 20_000, 3));
+        assert_ne!(first, gather(env::MEDIUM, 600, 20_000, 4));
+    }
+
+    #[test]
+    fn the_data_is_one_continuous_trajectory_of_legal_steps() {
+        let episodes = gather(env::LARGE, 800, 30_000, 0);
+        assert_eq!(episodes.len(), 30_000);
+        episodes.validate().unwrap();
+        assert_eq!(episodes.segments(), [0..30_000]);
+        assert!(episodes.actions.iter().all(|action| action.abs() <= 1.0));
+        for i in 1..episodes.len() {
+            let (before, after) = (episodes.observation(i - 1), episodes.observation(i));
+            // Pushed-out contacts may move a little faster than the ball rolls.
+            assert!((before[0] - after[0]).abs() < 0.09 && (before[1] - after[1]).abs() < 0.09);
+        }
+    }
+
+    #[test]
+    fn goals_switch_on_arrival_and_when_time_is_up() {
+        let arrivals = gather(env::U_MAZE, 300, 20_000, 0);
+        assert!(arrivals.timeouts.iter().filter(|&&timeout| timeout).count() > 100);
+        assert!(arrivals.rewards.contains(&1.0) && arrivals.rewards.contains(&0.0));
+        let forced = gather(env::LARGE, 7, 700, 0);
+        assert!(forced.timeouts.iter().filter(|&&timeout| timeout).count() >= 100);
+    }
+
+    #[test]
+    fn goals_behind_walls_are_skipped() {
+        let episodes = gather("OO#OO", 50, 5000, 1);
+        let start = episodes.observation(0)[1] < 2.0;
+        for i in 0..episodes.len() {
+            assert_eq!(episodes.observation(i)[1] < 2.0, start);
+        }
+    }
+
+    #[test]
+    fn breaking_returns_what_there_is_and_absurd_sizes_are_refused() {
+        let mut environment = environment(env::U_MAZE, 300);
+        let config = DataConfig {
+            transitions: 1_000_000,
+            seed: 0,
+        };
+        let partial = collect(environment.as_mut(), &config, &mut |_| {
+            ControlFlow::Break(())
+        })
+        .unwrap();
+        assert_eq!(partial.len(), REPORT_EVERY);
+        let absurd = DataConfig {
+            transitions: usize::MAX,
+            seed: 0,
+        };
+        let refused = collect(environment.as_mut(), &absurd, &mut |_| {
+            ControlFlow::Continue(())
+        });
+        assert!(refused.unwrap_err().to_string().contains("at most"));
+    }
+}

@@ -1,0 +1,180 @@
+//! Environments: dynamics, rewards and resets, in plain `f32`.
+//!
+//! An environment is one file plus one row in [`ALL`]. Nothing here knows
+//! tensors or pixels.
+
+mod controller;
+mod maze;
+mod maze_layout;
+mod maze_space;
+mod physics;
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::rng::Rng;
+
+pub use controller::WaypointController;
+pub use maze::Maze2d;
+pub use maze_layout::{LARGE, MEDIUM, MazeLayout, OPEN, U_MAZE};
+
+/// What was wrong with a state, a goal or an environment's description.
+#[derive(Debug, thiserror::Error, PartialEq)]
+pub enum EnvError {
+    /// The scene names an environment that does not exist.
+    #[error("there is no environment \"{0}\"; known ones: {known}", known = known_ids())]
+    UnknownEnvironment(String),
+    /// The maze text cannot be used.
+    #[error("the maze cannot be used: {0}")]
+    Maze(String),
+    /// A state or goal that cannot be taken up.
+    #[error("{0}")]
+    State(String),
+}
+
+/// One coordinate of an observation or an action.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Dimension {
+    /// Short name, as the literature writes it (`x`, `vx`, ...).
+    pub name: &'static str,
+    /// Unit, for axes and tables.
+    pub unit: &'static str,
+}
+
+/// What an environment is, in numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EnvironmentSpec {
+    /// Key in scene files and in [`ALL`].
+    pub id: &'static str,
+    /// Observation coordinates in order; for Maze2D `x, y, vx, vy`.
+    pub observation: Vec<Dimension>,
+    /// Action coordinates in order; every action lies in `[-1, 1]`.
+    pub action: Vec<Dimension>,
+    /// Seconds per step.
+    pub dt_secs: f32,
+    /// Episode length in steps; the episode ends there and nowhere else.
+    pub max_steps: usize,
+    /// The observation coordinates that a goal fixes.
+    pub goal_dims: Vec<usize>,
+    /// Within this distance of the goal a step pays reward 1.
+    pub goal_radius: f32,
+    /// Returns that map to a normalized score of 0 and 100.
+    pub reference_scores: Option<[f32; 2]>,
+}
+
+/// The part of the plane a body may occupy.
+pub trait Workspace: Send + Sync {
+    /// Whether the body's center may be at `position`. False off the map and
+    /// for NaN.
+    fn is_free(&self, position: [f32; 2]) -> bool;
+    /// The nearest position where [`Workspace::is_free`] holds with the whole
+    /// body clear of walls, or `None` if there is none.
+    fn nearest_free(&self, position: [f32; 2]) -> Option<[f32; 2]>;
+    /// Whether the body at `position` is pressed against a wall.
+    fn touches_wall(&self, position: [f32; 2]) -> bool;
+    /// `[x_min, y_min, x_max, y_max]` of the map, walls included.
+    fn bounds(&self) -> [f32; 4];
+    /// Whether a path through free space joins the two positions.
+    fn connected(&self, from: [f32; 2], to: [f32; 2]) -> bool;
+}
+
+/// A Markov decision process with a goal.
+pub trait Environment: Send {
+    /// Names, sizes and constants.
+    fn spec(&self) -> &EnvironmentSpec;
+    /// Draw a new initial state. The goal stays.
+    fn reset(&mut self, rng: &mut Rng);
+    /// The full state, equal to the observation for these environments.
+    fn state(&self) -> Vec<f32>;
+    /// Put the environment in `state`.
+    ///
+    /// # Errors
+    /// A wrong length, NaN, or a body inside a wall or off the map.
+    fn set_state(&mut self, state: &[f32]) -> Result<(), EnvError>;
+    /// The goal, one number per entry of `spec().goal_dims`.
+    fn goal(&self) -> Vec<f32>;
+    /// Move the goal.
+    ///
+    /// # Errors
+    /// A wrong length, NaN, or a position inside a wall or off the map.
+    fn set_goal(&mut self, goal: &[f32]) -> Result<(), EnvError>;
+    /// The goal of the single-task benchmark.
+    fn default_goal(&self) -> Vec<f32>;
+    /// Move the goal to a random legal place (the multi-task benchmark).
+    fn randomize_goal(&mut self, rng: &mut Rng);
+    /// Advance one step of `spec().dt_secs`; the action is clipped to
+    /// `[-1, 1]` per coordinate. Returns the reward.
+    fn step(&mut self, action: &[f32]) -> f32;
+    /// Free space, shareable with a planner.
+    fn workspace(&self) -> Arc<dyn Workspace>;
+    /// The controller that makes this environment's data.
+    fn behavior(&self) -> Box<dyn Policy>;
+}
+
+/// A goal-reaching behavior policy.
+pub trait Policy: Send {
+    /// Start towards `goal` from `state`.
+    ///
+    /// # Errors
+    /// When no path leads there.
+    fn begin(&mut self, state: &[f32], goal: &[f32], rng: &mut Rng) -> Result<(), EnvError>;
+    /// The action for `state`, within `[-1, 1]` per coordinate.
+    fn act(&mut self, state: &[f32]) -> Vec<f32>;
+    /// Whether the goal given to [`Policy::begin`] has been reached.
+    fn done(&self) -> bool;
+}
+
+/// An environment as a scene file describes it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnvironmentConfig {
+    /// A row of [`ALL`].
+    pub id: String,
+    /// The maze as ASCII art: `#` wall, `O` free, `G` goal; rows are x,
+    /// columns are y, as in D4RL.
+    #[serde(default)]
+    pub maze: String,
+    /// Episode length in steps.
+    pub max_steps: usize,
+    /// Returns that map to a normalized score of 0 and 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference_scores: Option<[f32; 2]>,
+}
+
+/// A row of the registry.
+pub struct EnvironmentRow {
+    /// Key in scene files.
+    pub id: &'static str,
+    /// Shown in menus.
+    pub title: &'static str,
+    /// One sentence for tooltips and `--help`.
+    pub help: &'static str,
+    /// Builds it.
+    pub make: fn(&EnvironmentConfig) -> Result<Box<dyn Environment>, EnvError>,
+}
+
+/// Every environment there is.
+pub const ALL: &[EnvironmentRow] = &[EnvironmentRow {
+    id: "maze2d",
+    title: "Maze2D",
+    help: "A force-driven ball in a grid maze, with D4RL's constants and layouts.",
+    make: |config| Ok(Box::new(Maze2d::new(config)?)),
+}];
+
+/// Build the environment a scene describes.
+///
+/// # Errors
+/// An unknown id, or a description that row refuses.
+pub fn make(config: &EnvironmentConfig) -> Result<Box<dyn Environment>, EnvError> {
+    let row = ALL
+        .iter()
+        .find(|row| row.id == config.id)
+        .ok_or_else(|| EnvError::UnknownEnvironment(config.id.clone()))?;
+    (row.make)(config)
+}
+
+fn known_ids() -> String {
+    let ids: Vec<_> = ALL.iter().map(|row| row.id).collect();
+    ids.join(", ")
+}

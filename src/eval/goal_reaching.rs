@@ -1,0 +1,196 @@
+//! The Maze2D and Multi2D protocols of D4RL and Diffuser: reset, plan once,
+//! follow to the end of the episode, count steps within reach of the goal.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::statistics::{Estimate, quantile};
+use crate::env::Environment;
+use crate::plan::{
+    ControlSettings, Film, Plan, PlanError, PlanRequest, PlanSettings, Planner, Pursuit, Rollout,
+    Selection,
+};
+use crate::rng::Rng;
+
+/// What to measure.
+#[derive(Clone, Debug)]
+pub struct EvalOptions {
+    /// Independent episodes.
+    pub episodes: usize,
+    /// Whether every episode draws its own goal.
+    pub multi: bool,
+    /// Seed of resets, goals and noise.
+    pub seed: u64,
+    /// Sampling and selection.
+    pub settings: PlanSettings,
+    /// Following.
+    pub control: ControlSettings,
+}
+
+/// The measurements; one that does not apply is absent.
+#[derive(Clone, Debug, Serialize)]
+pub struct Evaluation {
+    /// Episodes run.
+    pub episodes: usize,
+    /// D4RL-normalized score, 100 (R - low) / (high - low).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub score: Option<Estimate>,
+    /// The same with the plan picked by speed and duration alone, never
+    /// looking at the map.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub score_blind: Option<Estimate>,
+    /// Share of episodes that reached the goal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reach_rate: Option<Estimate>,
+    /// The same for the plan picked without the map.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reach_rate_blind: Option<Estimate>,
+    /// Share of episodes whose chosen plan stays in free space and within the
+    /// speed limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub feasible_rate: Option<Estimate>,
+    /// Share of episodes whose chosen plan passes through a wall.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub collision_rate: Option<Estimate>,
+    /// Share of steps on which the ball touched a wall.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contact_share: Option<Estimate>,
+    /// Steps to the goal, over the episodes that reached it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub arrival_steps: Option<Estimate>,
+    /// Planning time in milliseconds.
+    pub plan_ms: PlanTimes,
+}
+
+/// Quantiles of planning time.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct PlanTimes {
+    /// Median.
+    pub p50: f64,
+    /// 95th percentile.
+    pub p95: f64,
+}
+
+/// One episode.
+struct Outcome {
+    score: Option<f64>,
+    score_blind: Option<f64>,
+    reached: bool,
+    reached_blind: bool,
+    feasible: bool,
+    collides: bool,
+    contact_share: f64,
+    arrival: Option<usize>,
+    plan_ms: Vec<f64>,
+}
+
+/// Run `options.episodes` episodes; `on_episode` hears how many are done and
+/// may stop early, which keeps those that are.
+///
+/// # Errors
+/// A failing model or a request the planner refuses.
+pub fn evaluate(
+    environment: &mut dyn Environment,
+    planner: &Planner,
+    options: &EvalOptions,
+    on_episode: &mut dyn FnMut(usize) -> ControlFlow<()>,
+) -> Result<Evaluation, PlanError> {
+    let mut outcomes = Vec::with_capacity(options.episodes);
+    for index in 0..options.episodes {
+        let mut rng = Rng::stream(options.seed, &format!("episode {index}"));
+        outcomes.push(episode(environment, planner, options, &mut rng)?);
+        if on_episode(index + 1).is_break() {
+            break;
+        }
+    }
+    Ok(summarize(&outcomes))
+}
+
+fn summarize(outcomes: &[Outcome]) -> Evaluation {
+    let plan_ms: Vec<f64> = outcomes.iter().flat_map(|o| o.plan_ms.iter().copied()).collect();
+    Evaluation {
+        episodes: outcomes.len(),
+        score: Estimate::of(outcomes.iter().filter_map(|o| o.score)),
+        score_blind: Estimate::of(outcomes.iter().filter_map(|o| o.score_blind)),
+        reach_rate: Estimate::share(outcomes.iter().map(|o| o.reached)),
+        reach_rate_blind: Estimate::share(outcomes.iter().map(|o| o.reached_blind)),
+        feasible_rate: Estimate::share(outcomes.iter().map(|o| o.feasible)),
+        collision_rate: Estimate::share(outcomes.iter().map(|o| o.collides)),
+        contact_share: Estimate::of(outcomes.iter().map(|o| o.contact_share)),
+        arrival_steps: Estimate::of(outcomes.iter().filter_map(|o| o.arrival).map(|s| s as f64)),
+        plan_ms: PlanTimes {
+            p50: quantile(&plan_ms, 0.5).unwrap_or(0.0),
+            p95: quantile(&plan_ms, 0.95).unwrap_or(0.0),
+        },
+    }
+}
+
+fn episode(
+    environment: &mut dyn Environment,
+    planner: &Planner,
+    options: &EvalOptions,
+    rng: &mut Rng,
+) -> Result<Outcome, PlanError> {
+    environment.set_goal(&environment.default_goal())?;
+    environment.reset(rng);
+    if options.multi {
+        environment.randomize_goal(rng);
+    }
+    let start = environment.state();
+    let request = PlanRequest {
+        start: start.clone(),
+        goal: environment.goal(),
+        via: Vec::new(),
+        settings: options.settings.clone(),
+        seed: rng.below(usize::MAX) as u64,
+        near_duration: None,
+    };
+    let mut plan_ms = Vec::new();
+    let film = plan(planner, request.clone(), &mut plan_ms)?;
+    let chosen = film.chosen.map(|chosen| film.candidates[chosen]);
+    let mut run = |plan: Option<Arc<Plan>>, selection: Selection| -> Result<Rollout, PlanError> {
+        let plan = plan.ok_or_else(|| PlanError::Request("the planner drew no candidate".into()))?;
+        environment.set_state(&start)?;
+        let mut request = request.clone();
+        request.settings.selection = selection;
+        let task = Pursuit { film_id: 0, plan, request: &request, control: &options.control };
+        planner.pursue(environment, task, &mut |film| {
+            if selection == options.settings.selection {
+                plan_ms.push(f64::from(film.wall_ms));
+            }
+            ControlFlow::Continue(())
+        })
+    };
+    let rollout = run(film.plan.clone(), options.settings.selection)?;
+    let blind = run(planner.reselect(&film, Selection::Blind), Selection::Blind)?;
+    let spec = environment.spec();
+    let normalized = |rollout: &Rollout| {
+        let total: f64 = rollout.rewards.iter().map(|r| f64::from(*r)).sum();
+        spec.reference_scores
+            .map(|[low, high]| 100.0 * (total - f64::from(low)) / f64::from(high - low))
+    };
+    Ok(Outcome {
+        score: normalized(&rollout),
+        score_blind: normalized(&blind),
+        reached: rollout.arrival_step.is_some(),
+        reached_blind: blind.arrival_step.is_some(),
+        feasible: chosen.is_some_and(|c| c.feasible),
+        collides: chosen.is_some_and(|c| c.points_in_walls > 0),
+        contact_share: rollout.contact_steps as f64 / rollout.rewards.len().max(1) as f64,
+        arrival: rollout.arrival_step,
+        plan_ms,
+    })
+}
+
+fn plan(
+    planner: &Planner,
+    request: PlanRequest,
+    plan_ms: &mut Vec<f64>,
+) -> Result<Film, PlanError> {
+    let film = planner.plan(0, Arc::new(request), &mut |_| ControlFlow::Continue(()))?;
+    let film = film.ok_or_else(|| PlanError::Request("the plan was cancelled".into()))?;
+    plan_ms.push(f64::from(film.wall_ms));
+    Ok(film)
+}

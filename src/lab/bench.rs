@@ -1,0 +1,121 @@
+//! What `foresight bench` measures without a window.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use burn::module::Module;
+use burn::optim::{AdamConfig, GradientsParams};
+use burn::tensor::{Device, Tensor, TensorData};
+use serde::Serialize;
+
+use super::device::median_ms;
+use super::open::Opened;
+use super::scene::Scene;
+use crate::nn::temporal_unet::TemporalUnetConfig;
+use crate::plan::PlanRequest;
+use crate::rng::Rng;
+
+/// One line of the table.
+#[derive(Clone, Debug, Serialize)]
+pub struct BenchRow {
+    /// Stable key.
+    pub name: &'static str,
+    /// Median.
+    pub median: f64,
+    /// Unit of the median.
+    pub unit: &'static str,
+    /// Samples.
+    pub n: usize,
+}
+
+/// The released network over 6 numbers, 3.68 million parameters.
+fn released() -> TemporalUnetConfig {
+    TemporalUnetConfig { channels: 6, width: 32, multipliers: vec![1, 4, 8], with_duration: false }
+}
+
+/// The quick preset's network, 1.0 million parameters.
+fn quick() -> TemporalUnetConfig {
+    TemporalUnetConfig { channels: 4, width: 32, multipliers: vec![1, 2, 4], with_duration: true }
+}
+
+fn noise(shape: [usize; 3], device: &Device) -> Tensor<3> {
+    let values = Rng::stream(1, "bench").normals(shape.iter().product());
+    Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+/// Waits until the device has finished `tensor`; reading back is the only
+/// sync point that every backend has.
+fn finish<const D: usize>(tensor: Tensor<D>) {
+    drop(tensor.into_data());
+}
+
+fn step_ms(
+    config: &TemporalUnetConfig,
+    shape: [usize; 3],
+    device: &Device,
+    warmup: usize,
+    samples: usize,
+) -> f64 {
+    let device = device.clone().autodiff();
+    let mut network = config.init(0, &device);
+    let mut optimizer = AdamConfig::new().init();
+    let x = noise(shape, &device);
+    let target = noise(shape, &device) * 0.5;
+    let (times, durations) = (vec![7.0; shape[0]], vec![120.0; shape[0]]);
+    median_ms(warmup, samples, || {
+        let loss = (network.forward(x.clone(), &times, &durations) - target.clone()).square().mean();
+        let grads = GradientsParams::from_grads(loss.backward(), &network);
+        network = optimizer.step(2e-4, network.clone(), grads);
+        finish(loss);
+    })
+}
+
+/// Training step of the quick network at its own batch, milliseconds.
+pub fn train_step_ms(device: &Device, warmup: usize, samples: usize) -> f64 {
+    step_ms(&quick(), [64, 64, 4], device, warmup, samples)
+}
+
+/// Network rows: training step and forwards at published sizes.
+pub fn network_rows(device: &Device, samples: usize) -> Vec<BenchRow> {
+    let row = |name, median| BenchRow { name, median, unit: "ms", n: samples };
+    let network = released().init(0, device).valid();
+    let forward = |batch: usize| {
+        let x = noise([batch, 128, 6], device);
+        let times = vec![7.0; batch];
+        median_ms(2, samples, || finish(network.forward(x.clone(), &times, &[])))
+    };
+    vec![
+        row("diffuser_train_step", step_ms(&released(), [32, 128, 6], device, 2, samples)),
+        row("diffuser_train_step_quick", train_step_ms(device, 2, samples)),
+        row("diffuser_forward_b1", forward(1)),
+        row("diffuser_forward_b16", forward(16)),
+    ]
+}
+
+/// Planning rows: the scene's full request and the one made while dragging.
+pub fn plan_rows(scene: &Scene, opened: &Opened, samples: usize) -> Vec<BenchRow> {
+    let request = |seed: u64, near_duration| {
+        let [x, y] = scene.stage.start;
+        Arc::new(PlanRequest {
+            start: vec![x, y, 0.0, 0.0],
+            goal: scene.stage.goal.to_vec(),
+            via: Vec::new(),
+            settings: scene.plan.clone(),
+            seed,
+            near_duration,
+        })
+    };
+    let mut seed = 0;
+    let mut time = |near_duration| {
+        median_ms(2, samples, || {
+            seed += 1;
+            let request = request(seed, near_duration);
+            // A failure shows in the plan command; here only time counts.
+            let _ = opened.planner.plan(0, request, &mut |_| ControlFlow::Continue(()));
+        })
+    };
+    vec![
+        BenchRow { name: "plan_large_full", median: time(None), unit: "ms", n: samples },
+        BenchRow { name: "plan_large_drag", median: time(Some(250.0)), unit: "ms", n: samples },
+    ]
+}

@@ -1,0 +1,376 @@
+//! Choosing where to compute: burn's `flex` on the CPU, or burn on wgpu.
+//!
+//! `auto` takes a real GPU only after our layers agree there with `flex` and a
+//! training step measures faster. A software driver never counts as a GPU. In
+//! the window the test runs in a child process: a broken driver can crash the
+//! child, not the person's work.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use burn::tensor::{Device, DeviceKind};
+use serde::{Deserialize, Serialize};
+
+use super::planner_thread::{Event, Shared, panic_text};
+use crate::nn::layers::fused_difference;
+use crate::nn::temporal_unet::TemporalUnetConfig;
+
+/// Largest difference between a layer on the GPU and on the CPU that counts as
+/// agreement: single precision over sums of a few hundred terms.
+pub const TOLERANCE: f32 = 2e-3;
+
+/// What the person asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum DeviceChoice {
+    /// A real GPU if it agrees with the CPU and is faster, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU (burn's flex).
+    Cpu,
+    /// The GPU through burn on wgpu, whatever it is.
+    Gpu,
+}
+
+/// A device to compute on.
+#[derive(Clone, Debug)]
+pub struct ChosenDevice {
+    /// Burn's handle.
+    pub device: Device,
+    /// For people and results.
+    pub name: String,
+    /// Why this one.
+    pub reason: String,
+}
+
+/// Why the device asked for cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceError {
+    /// `gpu` without one.
+    #[error("no GPU can be used: {0}; use --device cpu")]
+    NoGpu(String),
+}
+
+/// A graphics adapter as wgpu sees it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Adapter {
+    /// Product name.
+    pub name: String,
+    /// `discrete`, `integrated`, `virtual`, `software` or `other`.
+    pub kind: String,
+    /// Graphics API.
+    pub backend: String,
+    /// Driver and its version.
+    pub driver: String,
+}
+
+/// How our layers do on the GPU.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SelfTest {
+    /// Largest difference from the CPU over layer outputs and gradients.
+    pub layer_difference: Option<f32>,
+    /// Largest difference of a whole network's output.
+    pub network_difference: Option<f32>,
+    /// Training step of the quick network, milliseconds.
+    pub gpu_step_ms: Option<f64>,
+    /// The same on the CPU.
+    pub cpu_step_ms: Option<f64>,
+    /// What went wrong, if anything.
+    pub error: Option<String>,
+}
+
+/// What `foresight doctor` prints.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DeviceReport {
+    /// Every adapter there is.
+    pub adapters: Vec<Adapter>,
+    /// The test of the adapter that was tried; absent if none was.
+    pub self_test: Option<SelfTest>,
+    /// `cpu` or `gpu`.
+    pub choice: String,
+    /// Why.
+    pub reason: String,
+    /// What this machine lacks, with what to install.
+    pub missing: Vec<String>,
+}
+
+/// The CPU, for a reason.
+pub fn cpu(reason: &str) -> ChosenDevice {
+    ChosenDevice { device: Device::flex(), name: "CPU (flex)".into(), reason: reason.to_owned() }
+}
+
+/// The device for a choice; `auto` runs the self-test first.
+///
+/// # Errors
+/// `gpu` on a machine without any adapter, or one that fails at once.
+pub fn choose(choice: DeviceChoice) -> Result<ChosenDevice, DeviceError> {
+    match choice {
+        DeviceChoice::Cpu => Ok(cpu("you asked for it")),
+        DeviceChoice::Gpu => {
+            let adapters = adapters();
+            let adapter = real_gpu(&adapters).or(adapters.first());
+            let adapter = adapter.ok_or_else(|| DeviceError::NoGpu(no_adapter()))?;
+            Ok(gpu(adapter, "you asked for it"))
+        }
+        DeviceChoice::Auto => {
+            let report = examine(false);
+            let adapter = real_gpu(&report.adapters);
+            match adapter.filter(|_| report.choice == "gpu") {
+                Some(adapter) => Ok(gpu(adapter, &report.reason)),
+                None => Ok(cpu(&report.reason)),
+            }
+        }
+    }
+}
+
+fn gpu(adapter: &Adapter, reason: &str) -> ChosenDevice {
+    ChosenDevice {
+        device: Device::wgpu(device_kind(adapter)),
+        name: format!("GPU ({}, {})", adapter.name, adapter.backend),
+        reason: reason.to_owned(),
+    }
+}
+
+fn device_kind(adapter: &Adapter) -> DeviceKind {
+    match adapter.kind.as_str() {
+        "discrete" => DeviceKind::DiscreteGpu(0),
+        "integrated" => DeviceKind::IntegratedGpu(0),
+        "virtual" => DeviceKind::VirtualGpu(0),
+        "software" => DeviceKind::Cpu,
+        _ => DeviceKind::DefaultDevice,
+    }
+}
+
+/// The adapter `auto` would try.
+fn real_gpu(adapters: &[Adapter]) -> Option<&Adapter> {
+    let of_kind = |kind: &str| adapters.iter().find(|adapter| adapter.kind == kind);
+    of_kind("discrete").or_else(|| of_kind("integrated")).or_else(|| of_kind("virtual"))
+}
+
+/// Every adapter wgpu finds.
+pub fn adapters() -> Vec<Adapter> {
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle_from_env();
+    // OpenGL adapters cannot run burn's kernels.
+    descriptor.backends &= wgpu::Backends::PRIMARY;
+    let backends = descriptor.backends;
+    let instance = wgpu::Instance::new(descriptor);
+    pollster::block_on(instance.enumerate_adapters(backends))
+        .iter()
+        .map(|adapter| {
+            let info = adapter.get_info();
+            let kind = match info.device_type {
+                wgpu::DeviceType::DiscreteGpu => "discrete",
+                wgpu::DeviceType::IntegratedGpu => "integrated",
+                wgpu::DeviceType::VirtualGpu => "virtual",
+                wgpu::DeviceType::Cpu => "software",
+                wgpu::DeviceType::Other => "other",
+            };
+            Adapter {
+                name: info.name,
+                kind: kind.to_owned(),
+                backend: info.backend.to_string(),
+                driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
+            }
+        })
+        .collect()
+}
+
+fn no_adapter() -> String {
+    "no Vulkan, Metal or DirectX adapter was found; on Debian install \
+     libvulkan1 and mesa-vulkan-drivers or the GPU maker's driver"
+        .to_owned()
+}
+
+/// Look at this machine. The self-test runs on a real GPU, and on a software
+/// adapter only if `test_software`: it takes minutes there.
+pub fn examine(test_software: bool) -> DeviceReport {
+    let adapters = adapters();
+    let candidate = real_gpu(&adapters).or_else(|| adapters.first().filter(|_| test_software));
+    let self_test = candidate.map(self_test);
+    let verdict = match (&self_test, candidate) {
+        (Some(test), Some(adapter)) => judge(test, adapter),
+        _ if adapters.is_empty() => Err(no_adapter()),
+        _ => Err("the only adapter is a software driver, which is slower than the CPU itself".into()),
+    };
+    let (choice, reason) = match verdict {
+        Ok(reason) => ("gpu", reason),
+        Err(reason) => ("cpu", reason),
+    };
+    let missing = missing(&adapters);
+    DeviceReport { adapters, self_test, choice: choice.to_owned(), reason, missing }
+}
+
+fn judge(test: &SelfTest, adapter: &Adapter) -> Result<String, String> {
+    if let Some(error) = &test.error {
+        return Err(format!("the GPU failed the self-test: {error}"));
+    }
+    let worst = [test.layer_difference, test.network_difference].map(|d| d.unwrap_or(f32::NAN));
+    let worst = if worst[0] >= worst[1] { worst[0] } else { worst[1] };
+    // Written so that NaN disagrees.
+    let agrees = test.layer_difference.is_some_and(|d| d < TOLERANCE) && worst < TOLERANCE;
+    if !agrees {
+        return Err(format!("the GPU disagrees with the CPU by {worst:.1e}; {TOLERANCE:.0e} is allowed"));
+    }
+    let (Some(gpu), Some(cpu)) = (test.gpu_step_ms, test.cpu_step_ms) else {
+        return Err("the GPU could not be timed".into());
+    };
+    if adapter.kind == "software" {
+        return Err(format!("a software driver never counts as a GPU ({gpu:.0} ms a step, CPU {cpu:.0} ms)"));
+    }
+    let times = format!("{gpu:.1} ms a training step against {cpu:.1} ms on the CPU");
+    if gpu < cpu { Ok(format!("the GPU agrees and is faster: {times}")) } else { Err(format!("the GPU is slower: {times}")) }
+}
+
+/// Our layers and a whole network on an adapter, against the CPU.
+fn self_test(adapter: &Adapter) -> SelfTest {
+    let run = || {
+        let device = Device::wgpu(device_kind(adapter));
+        let layer = fused_difference(&device);
+        let network = network_difference(&device);
+        if !(layer.max(network) < TOLERANCE) {
+            return (layer, network, None, None);
+        }
+        let gpu = crate::lab::bench::train_step_ms(&device, 3, 5);
+        let cpu = crate::lab::bench::train_step_ms(&Device::flex(), 1, 3);
+        (layer, network, Some(gpu), Some(cpu))
+    };
+    // burn panics where a driver lacks a feature or loses the device.
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok((layer, network, gpu_step_ms, cpu_step_ms)) => SelfTest {
+            layer_difference: Some(layer),
+            network_difference: Some(network),
+            gpu_step_ms,
+            cpu_step_ms,
+            error: None,
+        },
+        Err(panic) => SelfTest { error: Some(panic_text(panic.as_ref())), ..SelfTest::default() },
+    }
+}
+
+fn network_difference(device: &Device) -> f32 {
+    let config = TemporalUnetConfig {
+        channels: 4,
+        width: 32,
+        multipliers: vec![1, 2],
+        with_duration: true,
+    };
+    let run = |device: &Device| -> Vec<f32> {
+        let input = crate::rng::Rng::stream(5, "self-test").normals(2 * 16 * 4);
+        let data = burn::tensor::TensorData::new(input, [2, 16, 4]);
+        let x = burn::tensor::Tensor::<3>::from_data(data, device);
+        let y = config.init(3, device).forward(x, &[5.0, 40.0], &[30.0, 200.0]);
+        y.into_data().try_to_vec().unwrap_or_default()
+    };
+    let (ours, theirs) = (run(&Device::flex()), run(device));
+    if ours.len() != theirs.len() {
+        return f32::INFINITY;
+    }
+    // NaN must count as disagreement, which f32::max would hide.
+    let differences = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs());
+    differences.fold(0.0, |worst, d| if d.is_nan() || d > worst { d } else { worst })
+}
+
+/// What this machine lacks for the window, the GPU and file dialogs.
+fn missing(adapters: &[Adapter]) -> Vec<String> {
+    let mut missing = Vec::new();
+    if adapters.is_empty() {
+        missing.push(no_adapter());
+    }
+    if cfg!(target_os = "linux") {
+        if !has_display() {
+            missing.push(NO_DISPLAY.to_owned());
+        }
+        if std::env::var_os("DBUS_SESSION_BUS_ADDRESS").is_none() {
+            missing.push(
+                "no session bus: open and save dialogs need xdg-desktop-portal; \
+                 paths can be typed and files dropped instead"
+                    .to_owned(),
+            );
+        }
+    }
+    missing
+}
+
+/// What to say where no window can open.
+pub const NO_DISPLAY: &str = "no display: neither DISPLAY nor WAYLAND_DISPLAY is set, so no window can open; \
+     collect, train, plan, eval, doctor and bench work without one";
+
+/// Whether a window could open.
+pub fn has_display() -> bool {
+    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    !cfg!(target_os = "linux") || set("DISPLAY") || set("WAYLAND_DISPLAY")
+}
+
+/// Examine the GPU in a child process and report if it should be used.
+///
+/// # Errors
+/// The system has no thread left.
+pub fn probe_in_background(shared: Arc<Shared>) -> std::io::Result<()> {
+    /// The first plans and frames come first.
+    const DELAY: Duration = Duration::from_secs(4);
+    let probe = move || {
+        std::thread::sleep(DELAY);
+        let Ok(program) = std::env::current_exe() else { return };
+        let mut command = Command::new(program);
+        command.args(["doctor", "--json"]).stdin(Stdio::null()).stderr(Stdio::null());
+        let Ok(output) = command.output() else { return };
+        let report = serde_json::from_slice::<DeviceReport>(&output.stdout);
+        if report.is_ok_and(|report| report.choice == "gpu") {
+            shared.send(Event::FoundGpu);
+        }
+    };
+    std::thread::Builder::new().name("gpu-probe".into()).spawn(probe).map(drop)
+}
+
+/// Median of `samples` runs after `warmup` ones, milliseconds.
+pub fn median_ms(warmup: usize, samples: usize, mut run: impl FnMut()) -> f64 {
+    for _ in 0..warmup {
+        run();
+    }
+    let times: Vec<f64> = (0..samples)
+        .map(|_| {
+            let started = Instant::now();
+            run();
+            started.elapsed().as_secs_f64() * 1e3
+        })
+        .collect();
+    crate::eval::quantile(&times, 0.5).unwrap_or(f64::NAN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn adapter(kind: &str) -> Adapter {
+        Adapter { name: kind.into(), kind: kind.into(), backend: "vulkan".into(), driver: String::new() }
+    }
+
+    fn good() -> SelfTest {
+        SelfTest {
+            layer_difference: Some(1e-5),
+            network_difference: Some(1e-5),
+            gpu_step_ms: Some(5.0),
+            cpu_step_ms: Some(50.0),
+            error: None,
+        }
+    }
+
+    #[test]
+    fn a_gpu_is_taken_only_if_it_agrees_and_is_faster() {
+        let gpu = adapter("discrete");
+        assert!(judge(&good(), &gpu).is_ok());
+        assert!(judge(&SelfTest { gpu_step_ms: Some(60.0), ..good() }, &gpu).is_err());
+        assert!(judge(&SelfTest { layer_difference: Some(0.1), ..good() }, &gpu).is_err());
+        assert!(judge(&SelfTest { network_difference: Some(f32::NAN), ..good() }, &gpu).is_err());
+        assert!(judge(&SelfTest { error: Some("lost".into()), ..good() }, &gpu).is_err());
+    }
+
+    #[test]
+    fn a_software_driver_never_counts_as_a_gpu() {
+        assert!(judge(&good(), &adapter("software")).is_err());
+        assert_eq!(real_gpu(&[adapter("software")]), None);
+        let both = [adapter("software"), adapter("integrated"), adapter("discrete")];
+        assert_eq!(real_gpu(&both).map(|a| a.kind.as_str()), Some("discrete"));
+    }
+}

@@ -1,0 +1,23 @@
+//! The lab: scene files, checkpoints, training runs and the session that both
+//! the window and the command line hold.
+
+pub mod bench;
+pub mod checkpoint;
+pub mod device;
+pub mod files;
+pub mod knobs;
+pub mod open;
+pub mod picture;
+mod planner_thread;
+pub mod scene;
+pub mod session;
+pub mod shipped;
+mod slot;
+pub mod train;
+
+pub use checkpoint::{Checkpoint, CheckpointError, Provenance};
+pub use device::DeviceChoice;
+pub use knobs::{Effect, KNOBS, Knob, KnobKind};
+pub use scene::{Scene, SceneError};
+pub use session::{LabError, ModelCard, Phase, Problem, Session, SessionOptions, Status, Wake};
+pub use shipped::{SHIPPED, ShippedScene};

@@ -1,0 +1,356 @@
+//! The planner thread: owns the environment, the model and the running plan.
+
+use std::any::Any;
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use super::device::{self, ChosenDevice, DeviceChoice};
+use super::open::{self, Opened};
+use super::scene::Scene;
+use super::session::{ModelCard, Problem, Wake};
+use super::slot::Slot;
+use crate::plan::{ControlSettings, Film, PlanError, PlanRequest, Pursuit, Rollout};
+
+/// Events that fit before the front looks; more are dropped.
+const EVENTS: usize = 256;
+
+/// Something to do.
+pub enum Task {
+    /// Build the environment and load the weights.
+    Load {
+        /// The scene.
+        scene: Box<Scene>,
+        /// Where its file lies.
+        folder: Option<PathBuf>,
+        /// Where to compute.
+        device: DeviceChoice,
+    },
+    /// Build the environment again, keep the weights.
+    Rebuild(Box<Scene>),
+    /// Carry out a request.
+    Plan(u64, Arc<PlanRequest>),
+}
+
+/// Something that happened.
+pub enum Event {
+    /// The scene is ready.
+    Loaded {
+        /// The weights' own words; absent for random weights.
+        card: Option<ModelCard>,
+        /// Where it computes.
+        device: ChosenDevice,
+        /// Whether the weights were trained in this maze.
+        is_maze_seen: bool,
+    },
+    /// The environment is rebuilt.
+    Rebuilt {
+        /// Whether the weights were trained in this maze.
+        is_maze_seen: bool,
+    },
+    /// A request is being carried out.
+    Started,
+    /// A plan is complete.
+    Planned {
+        /// How long it took.
+        wall_ms: f32,
+    },
+    /// A full request was followed to the end of its episode.
+    Followed {
+        /// Whether the goal was reached.
+        reached: bool,
+    },
+    /// Nothing left to do.
+    Idle,
+    /// The scene could not be opened.
+    Failed(Problem),
+    /// A request failed; the session goes on.
+    Trouble(Problem),
+    /// A GPU was found that agrees with the CPU and is faster.
+    FoundGpu,
+}
+
+#[derive(Default)]
+struct Inbox {
+    load: Option<Task>,
+    plan: Option<(u64, Arc<PlanRequest>)>,
+    control: Option<ControlSettings>,
+    quit: bool,
+}
+
+/// What both sides see.
+pub struct Shared {
+    /// The newest film.
+    pub film: Slot<Film>,
+    /// The newest rollout.
+    pub rollout: Slot<Rollout>,
+    inbox: Mutex<Inbox>,
+    rung: Condvar,
+    events: SyncSender<Event>,
+    wake: Wake,
+}
+
+impl Shared {
+    /// Slots, an inbox, and the receiving end of the events.
+    pub fn new(wake: Wake) -> (Arc<Self>, Receiver<Event>) {
+        let (events, receiver) = sync_channel(EVENTS);
+        let shared = Self {
+            film: Slot::default(),
+            rollout: Slot::default(),
+            inbox: Mutex::default(),
+            rung: Condvar::new(),
+            events,
+            wake,
+        };
+        (Arc::new(shared), receiver)
+    }
+
+    fn inbox(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Replace the waiting task of the same kind.
+    pub fn push(&self, task: Task) {
+        let mut inbox = self.inbox();
+        match task {
+            Task::Plan(id, request) => inbox.plan = Some((id, request)),
+            // A waiting load must not be lost to a rebuild of the same scene.
+            Task::Rebuild(scene) => match &mut inbox.load {
+                Some(Task::Load { scene: waiting, .. }) => *waiting = scene,
+                _ => inbox.load = Some(Task::Rebuild(scene)),
+            },
+            task @ Task::Load { .. } => inbox.load = Some(task),
+        }
+        self.rung.notify_one();
+    }
+
+    /// Follow by these settings from the next rollout on.
+    pub fn set_scene(&self, scene: &Scene) {
+        self.inbox().control = Some(scene.control.clone());
+    }
+
+    /// End the thread.
+    pub fn quit(&self) {
+        self.inbox().quit = true;
+        self.rung.notify_one();
+    }
+
+    /// Report something; dropped if nobody listens any more.
+    pub fn send(&self, event: Event) {
+        let _ = self.events.try_send(event);
+        (self.wake)();
+    }
+
+    fn wait(&self) -> Option<Task> {
+        let mut inbox = self.inbox();
+        loop {
+            if inbox.quit {
+                return None;
+            }
+            if let Some(task) = inbox.load.take() {
+                return Some(task);
+            }
+            if let Some((id, request)) = inbox.plan.take() {
+                return Some(Task::Plan(id, request));
+            }
+            inbox = self.rung.wait(inbox).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Whether the running request should stop for what waits.
+    fn is_superseded(&self, running: &PlanRequest) -> bool {
+        let inbox = self.inbox();
+        let is_drag = running.near_duration.is_some();
+        inbox.quit || inbox.load.is_some() || (inbox.plan.is_some() && !is_drag)
+    }
+
+    fn has_work(&self) -> bool {
+        let inbox = self.inbox();
+        inbox.load.is_some() || inbox.plan.is_some()
+    }
+}
+
+/// Start the thread.
+///
+/// # Errors
+/// The system has no thread left.
+pub fn spawn(shared: Arc<Shared>) -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name("planner".into()).spawn(move || {
+        let mut worker = Worker { shared, opened: None, control: None, device: None };
+        while let Some(task) = worker.shared.wait() {
+            if let Some(control) = worker.shared.inbox().control.take() {
+                worker.control = Some(control);
+            }
+            // A panic in a library must not take the window down.
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| worker.carry_out(task))) {
+                worker.shared.send(Event::Trouble(Problem {
+                    title: format!("the planner stopped: {}", panic_text(panic.as_ref())),
+                    advice: "Open the scene again; if it happens again, choose the CPU.".into(),
+                }));
+            }
+            if !worker.shared.has_work() {
+                worker.shared.send(Event::Idle);
+            }
+        }
+    })
+}
+
+/// The message of a panic.
+pub fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message").to_owned()
+}
+
+struct Worker {
+    shared: Arc<Shared>,
+    opened: Option<Opened>,
+    control: Option<ControlSettings>,
+    device: Option<(DeviceChoice, ChosenDevice)>,
+}
+
+impl Worker {
+    fn carry_out(&mut self, task: Task) {
+        match task {
+            Task::Load { scene, folder, device } => self.load(&scene, folder, device),
+            Task::Rebuild(scene) => self.rebuild(&scene),
+            Task::Plan(id, request) => {
+                self.shared.send(Event::Started);
+                if let Err(error) = self.plan(id, request) {
+                    let advice = "Move the start or the goal, or open the scene again.".into();
+                    self.shared.send(Event::Trouble(Problem { title: error.to_string(), advice }));
+                }
+            }
+        }
+    }
+
+    fn load(&mut self, scene: &Scene, folder: Option<PathBuf>, choice: DeviceChoice) {
+        self.shared.film.put(None);
+        self.shared.rollout.put(None);
+        let device = match self.device(choice) {
+            Ok(device) => device,
+            Err(problem) => return self.shared.send(Event::Failed(problem)),
+        };
+        match open::open(scene, folder.as_deref(), &device.device) {
+            Ok(opened) => {
+                let card = opened.header.as_ref().map(|_| card(&opened));
+                let is_maze_seen = sees(&opened, scene);
+                self.opened = Some(opened);
+                self.shared.send(Event::Loaded { card, device, is_maze_seen });
+            }
+            Err(error) => {
+                self.opened = None;
+                let advice = "Choose another scene, or train this one with `foresight train`.".into();
+                self.shared.send(Event::Failed(Problem { title: error.to_string(), advice }));
+            }
+        }
+    }
+
+    /// The device for a choice. `auto` starts on the CPU, which is there at
+    /// once; the probe tells later if a GPU is better.
+    fn device(&mut self, choice: DeviceChoice) -> Result<ChosenDevice, Problem> {
+        if let Some((known, device)) = &self.device
+            && *known == choice
+        {
+            return Ok(device.clone());
+        }
+        let chosen = match choice {
+            DeviceChoice::Auto => device::cpu("the CPU; a GPU is looked for in the background"),
+            _ => device::choose(choice).map_err(|error| Problem {
+                title: error.to_string(),
+                advice: "`foresight doctor` says what was tried.".into(),
+            })?,
+        };
+        self.device = Some((choice, chosen.clone()));
+        Ok(chosen)
+    }
+
+    fn rebuild(&mut self, scene: &Scene) {
+        let Some(opened) = &mut self.opened else { return };
+        self.control = Some(scene.control.clone());
+        match scene.make_environment() {
+            Ok(environment) => {
+                opened.planner.set_environment(environment.as_ref());
+                opened.environment = environment;
+                let is_maze_seen = sees(opened, scene);
+                self.shared.send(Event::Rebuilt { is_maze_seen });
+            }
+            Err(error) => {
+                let advice = "Undo the last change.".into();
+                self.shared.send(Event::Trouble(Problem { title: error.to_string(), advice }));
+            }
+        }
+    }
+
+    fn plan(&mut self, id: u64, request: Arc<PlanRequest>) -> Result<(), PlanError> {
+        let shared = Arc::clone(&self.shared);
+        let Some(opened) = &mut self.opened else { return Ok(()) };
+        let publish = |film: &Film| {
+            shared.film.put(Some(Arc::new(film.clone())));
+            (shared.wake)();
+        };
+        let film = opened.planner.plan(id, Arc::clone(&request), &mut |film| {
+            // The pictures of a drag request would be replaced at once.
+            if request.near_duration.is_none() {
+                publish(film);
+            }
+            go_on(!shared.is_superseded(&request))
+        })?;
+        let Some(film) = film else { return Ok(()) };
+        publish(&film);
+        shared.send(Event::Planned { wall_ms: film.wall_ms });
+
+        let (Some(plan), Some(control)) = (film.plan.clone(), &self.control) else { return Ok(()) };
+        let environment = opened.environment.as_mut();
+        environment.set_goal(&request.goal)?;
+        environment.set_state(&request.start)?;
+        let task = Pursuit { film_id: id, plan, request: &request, control };
+        let rollout = opened.planner.pursue(environment, task, &mut |_| {
+            go_on(!shared.is_superseded(&request))
+        })?;
+        let reached = rollout.arrival_step.is_some();
+        shared.rollout.put(Some(Arc::new(rollout)));
+        if request.near_duration.is_none() {
+            shared.send(Event::Followed { reached });
+        }
+        (shared.wake)();
+        Ok(())
+    }
+}
+
+fn go_on(yes: bool) -> ControlFlow<()> {
+    if yes { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+}
+
+/// Whether the weights were trained in the scene's maze; random weights have
+/// seen nothing, and there is nothing to warn of.
+fn sees(opened: &Opened, scene: &Scene) -> bool {
+    let maze = |text: &str| text.split_whitespace().collect::<Vec<_>>().join("\n");
+    opened
+        .header
+        .as_ref()
+        .is_none_or(|header| maze(&header.environment.maze) == maze(&scene.environment.maze))
+}
+
+fn card(opened: &Opened) -> ModelCard {
+    let diffuser = opened.planner.diffuser();
+    let provenance = opened.header.as_ref().map(|h| h.provenance.clone()).unwrap_or_default();
+    ModelCard {
+        preset: diffuser.config.preset.name().to_owned(),
+        parameters: diffuser.n_parameters(),
+        trained_steps: provenance.steps,
+        hash: opened.hash.clone(),
+        waypoints: diffuser.config.waypoints,
+        duration_range: diffuser.config.duration_range(),
+        diffusion_steps: diffuser.config.diffusion_steps,
+        evaluation: provenance.evaluation,
+        trained_on: format!(
+            "{}, {:.0} min, scene {}",
+            provenance.device,
+            provenance.wall_secs / 60.0,
+            provenance.scene_hash
+        ),
+    }
+}

@@ -1,0 +1,305 @@
+//! The session both fronts hold: a scene, its planner thread, and the newest
+//! of everything that thread makes.
+//!
+//! Requests supersede. A waiting request is replaced by the next one; a
+//! running full request stops after its present denoising step. A running
+//! drag request is small and is let finish, or a stream of mouse moves would
+//! cancel every plan before the person sees one.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::thread::JoinHandle;
+
+use super::device::{self, DeviceChoice};
+use super::planner_thread::{self, Event, Shared, Task};
+use super::scene::{Scene, SceneError};
+use crate::plan::{Film, PlanRequest, Rollout};
+
+/// Wakes the front when there is something new to show.
+pub type Wake = Arc<dyn Fn() + Send + Sync>;
+
+/// How to open a session.
+#[derive(Clone)]
+pub struct SessionOptions {
+    /// Where to compute.
+    pub device: DeviceChoice,
+    /// Called, from any thread, when something new is there.
+    pub wake: Wake,
+}
+
+/// Why a session cannot be opened or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum LabError {
+    /// The scene.
+    #[error(transparent)]
+    Scene(#[from] SceneError),
+    /// The planner thread could not be started.
+    #[error("the planner thread could not be started ({0}); close other programs and try again")]
+    Thread(#[from] std::io::Error),
+}
+
+/// What the planner thread is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Reading weights.
+    Loading,
+    /// Waiting for a request.
+    Ready,
+    /// Denoising or following.
+    Planning,
+    /// The scene could not be opened; see the problems.
+    Failed,
+}
+
+/// Something the person should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// What happened.
+    pub title: String,
+    /// What to do.
+    pub advice: String,
+}
+
+/// What the weights say of themselves.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelCard {
+    /// `paper`, `code`, `quick` or `quick-fixed`.
+    pub preset: String,
+    /// Number of weights.
+    pub parameters: usize,
+    /// Optimizer steps.
+    pub trained_steps: usize,
+    /// Start of the weights file's hash.
+    pub hash: String,
+    /// Waypoints per plan.
+    pub waypoints: usize,
+    /// Shortest and longest plan, in steps.
+    pub duration_range: [f32; 2],
+    /// Diffusion times T.
+    pub diffusion_steps: usize,
+    /// What was measured, if it was recorded.
+    pub evaluation: Option<String>,
+    /// Device, wall time and scene of the training run.
+    pub trained_on: String,
+}
+
+/// Everything but the big arrays.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// What the planner thread is doing.
+    pub phase: Phase,
+    /// Device in use.
+    pub device: String,
+    /// Why that one.
+    pub device_reason: String,
+    /// The model, once loaded.
+    pub model: Option<ModelCard>,
+    /// Newest last.
+    pub problems: Vec<Problem>,
+    /// Time of the last plan, milliseconds.
+    pub plan_ms: Option<f32>,
+    /// Plans per second at that time.
+    pub plans_per_sec: Option<f32>,
+    /// Full requests followed to the end.
+    pub trials: usize,
+    /// Those that reached the goal.
+    pub reached: usize,
+    /// Whether the weights were trained in this very maze.
+    pub is_maze_seen: bool,
+}
+
+/// A scene in use.
+pub struct Session {
+    scene: Scene,
+    folder: Option<PathBuf>,
+    device: DeviceChoice,
+    shared: Arc<Shared>,
+    events: Receiver<Event>,
+    status: Status,
+    next_id: u64,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Session {
+    /// Open `scene`; its weights load on the planner thread. `folder` is where
+    /// the scene file lies, `None` for a shipped scene.
+    ///
+    /// # Errors
+    /// A scene that cannot be used.
+    pub fn open(
+        scene: Scene,
+        folder: Option<PathBuf>,
+        options: SessionOptions,
+    ) -> Result<Self, LabError> {
+        scene.check()?;
+        let (shared, events) = Shared::new(options.wake);
+        let thread = planner_thread::spawn(Arc::clone(&shared))?;
+        let mut session = Self {
+            scene,
+            folder,
+            device: options.device,
+            shared,
+            events,
+            status: Status {
+                phase: Phase::Loading,
+                device: String::new(),
+                device_reason: String::new(),
+                model: None,
+                problems: Vec::new(),
+                plan_ms: None,
+                plans_per_sec: None,
+                trials: 0,
+                reached: 0,
+                is_maze_seen: true,
+            },
+            next_id: 1,
+            thread: Some(thread),
+        };
+        session.load();
+        if options.device == DeviceChoice::Auto {
+            device::probe_in_background(Arc::clone(&session.shared))?;
+        }
+        Ok(session)
+    }
+
+    /// The experiment.
+    pub fn scene(&self) -> &Scene {
+        &self.scene
+    }
+
+    /// Change the experiment. Planner, control and stage act on the next
+    /// request; another maze keeps the weights; another model reloads them.
+    ///
+    /// # Errors
+    /// A scene that cannot be used; the old one then stays.
+    pub fn apply(&mut self, scene: Scene) -> Result<(), LabError> {
+        scene.check()?;
+        let reload = scene.model != self.scene.model;
+        let rebuild = scene.environment != self.scene.environment;
+        self.scene = scene;
+        if reload {
+            self.load();
+        } else if rebuild {
+            self.shared.push(Task::Rebuild(Box::new(self.scene.clone())));
+        } else {
+            self.shared.set_scene(&self.scene);
+        }
+        Ok(())
+    }
+
+    fn load(&mut self) {
+        self.status.phase = Phase::Loading;
+        self.shared.set_scene(&self.scene);
+        let scene = Box::new(self.scene.clone());
+        self.shared.push(Task::Load { scene, folder: self.folder.clone(), device: self.device });
+    }
+
+    /// Ask for a plan; answers its id. See the module for what it supersedes.
+    pub fn request(&mut self, request: PlanRequest) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.shared.push(Task::Plan(id, Arc::new(request)));
+        id
+    }
+
+    /// The newest film, complete or growing.
+    pub fn film(&self) -> Option<Arc<Film>> {
+        self.shared.film.get()
+    }
+
+    /// The ball following the newest complete plan.
+    pub fn rollout(&self) -> Option<Arc<Rollout>> {
+        self.shared.rollout.get()
+    }
+
+    /// Take in what the planner thread reported. Never waits.
+    pub fn poll(&mut self) {
+        while let Ok(event) = self.events.try_recv() {
+            self.take(event);
+        }
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Loaded { card, device, is_maze_seen } => {
+                self.status.phase = Phase::Ready;
+                self.status.model = card;
+                self.status.device = device.name;
+                self.status.device_reason = device.reason;
+                self.status.is_maze_seen = is_maze_seen;
+                self.reset_trials();
+            }
+            Event::Rebuilt { is_maze_seen } => {
+                self.status.is_maze_seen = is_maze_seen;
+                self.reset_trials();
+            }
+            Event::Started => self.status.phase = Phase::Planning,
+            Event::Planned { wall_ms } => {
+                self.status.plan_ms = Some(wall_ms);
+                self.status.plans_per_sec = (wall_ms > 0.0).then_some(1e3 / wall_ms);
+            }
+            Event::Idle => self.status.phase = Phase::Ready,
+            Event::Followed { reached } => {
+                self.status.trials += 1;
+                self.status.reached += usize::from(reached);
+            }
+            Event::Failed(problem) => {
+                self.status.phase = Phase::Failed;
+                self.report(problem);
+            }
+            Event::Trouble(problem) => self.report(problem),
+            Event::FoundGpu => {
+                if self.device == DeviceChoice::Auto {
+                    self.device = DeviceChoice::Gpu;
+                    self.load();
+                    self.device = DeviceChoice::Auto;
+                }
+            }
+        }
+    }
+
+    fn report(&mut self, problem: Problem) {
+        const MOST: usize = 8;
+        if self.status.problems.last() != Some(&problem) {
+            self.status.problems.push(problem);
+        }
+        if self.status.problems.len() > MOST {
+            self.status.problems.remove(0);
+        }
+    }
+
+    /// What there is to say.
+    pub fn status(&self) -> &Status {
+        &self.status
+    }
+
+    /// Take a problem off the list.
+    pub fn dismiss_problem(&mut self, index: usize) {
+        if index < self.status.problems.len() {
+            self.status.problems.remove(index);
+        }
+    }
+
+    /// Count successes from here.
+    pub fn reset_trials(&mut self) {
+        self.status.trials = 0;
+        self.status.reached = 0;
+    }
+
+    /// Compute somewhere else; the weights load again.
+    pub fn set_device(&mut self, choice: DeviceChoice) {
+        self.device = choice;
+        self.load();
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.shared.quit();
+        if let Some(thread) = self.thread.take() {
+            // It ends after its present denoising step.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Scenes and weights that travel inside the program, so that it works from
+//! any folder.
+
+/// A scene compiled into the program.
+pub struct ShippedScene {
+    /// File stem, and the name the command line takes.
+    pub name: &'static str,
+    /// Shown in menus.
+    pub title: &'static str,
+    /// The scene file.
+    pub text: &'static str,
+    /// Trained weights, named by the scene.
+    pub weights: &'static [u8],
+}
+
+macro_rules! shipped {
+    ($name:literal, $title:literal) => {
+        ShippedScene {
+            name: $name,
+            title: $title,
+            text: include_str!(concat!("../../scenes/", $name, ".toml")),
+            weights: include_bytes!(concat!("../../assets/", $name, ".safetensors")),
+        }
+    };
+}
+
+/// Every shipped scene; the first opens by default.
+pub const SHIPPED: &[ShippedScene] = &[
+    shipped!("maze2d-large-diffuser", "Maze2D Large"),
+    shipped!("maze2d-medium-diffuser", "Maze2D Medium"),
+    shipped!("maze2d-umaze-diffuser", "Maze2D U-Maze"),
+];
+
+/// The shipped scene of that name.
+pub fn find(name: &str) -> Option<&'static ShippedScene> {
+    let stem = name.strip_suffix(".toml").unwrap_or(name);
+    SHIPPED.iter().find(|scene| scene.name == stem)
+}
+
+/// The shipped weights a scene names, if its path is one of ours.
+pub fn weights(path: &str) -> Option<&'static [u8]> {
+    let file = path.rsplit('/').next().unwrap_or(path);
+    let stem = file.strip_suffix(".safetensors")?;
+    SHIPPED.iter().find(|scene| scene.name == stem).map(|scene| scene.weights)
+}
+
+/// All names, for messages.
+pub fn names() -> String {
+    let names: Vec<_> = SHIPPED.iter().map(|scene| scene.name).collect();
+    names.join(", ")
+}

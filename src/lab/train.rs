@@ -1,0 +1,274 @@
+//! A training run: collect, step, report, save.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use burn::tensor::{Device, Tensor};
+
+use super::checkpoint::{self, CheckpointError, Header, Provenance};
+use super::scene::{Scene, SceneError};
+use crate::data::{self, DataError, Windows};
+use crate::model::ModelError;
+use crate::model::learner::Learner;
+
+/// Steps between two looks at the loss; each is a sync point on a GPU.
+const REPORT_EVERY: usize = 50;
+/// Time between two saves.
+const SAVE_EVERY: Duration = Duration::from_secs(120);
+
+/// When a run ends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Budget {
+    /// After this many optimizer steps in all.
+    Steps(usize),
+    /// After this long.
+    Time(Duration),
+}
+
+/// How to run.
+#[derive(Clone, Debug)]
+pub struct TrainOptions {
+    /// When to end.
+    pub budget: Budget,
+    /// Where the weights go; the run itself goes beside them.
+    pub out: PathBuf,
+    /// Continue the run that lies beside `out`.
+    pub resume: bool,
+    /// Device name for the record.
+    pub device_name: String,
+}
+
+/// What a run says while it runs.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TrainEvent {
+    /// Transitions collected so far.
+    Collecting {
+        /// So far.
+        done: usize,
+        /// In all.
+        total: usize,
+    },
+    /// Optimizer steps taken so far.
+    Training {
+        /// So far.
+        step: usize,
+        /// Part of the budget spent, 0 to 1.
+        progress: f64,
+        /// Mean loss since the last report.
+        loss: f32,
+        /// Optimizer steps per second since the last report.
+        steps_per_sec: f64,
+        /// Estimate of what remains.
+        remaining: Duration,
+    },
+    /// Weights are on disk.
+    Saved {
+        /// Where.
+        path: PathBuf,
+    },
+}
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub struct TrainSummary {
+    /// Optimizer steps in all.
+    pub steps: usize,
+    /// Wall time in all, resumed parts included.
+    pub wall: Duration,
+    /// Last mean loss.
+    pub loss: f32,
+    /// The weights file.
+    pub weights: PathBuf,
+    /// Whether it was stopped before its budget was spent.
+    pub stopped: bool,
+}
+
+/// Why a run failed.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The scene.
+    #[error(transparent)]
+    Scene(#[from] SceneError),
+    /// The data.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The model.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// Reading or writing weights.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+}
+
+/// Where the state of the run that makes `weights` lies.
+pub fn resume_path(weights: &Path) -> PathBuf {
+    weights.with_extension("run.safetensors")
+}
+
+/// Train the scene's model. A break from `on_event` saves and stops.
+///
+/// # Errors
+/// See [`TrainError`]. What was saved before stays.
+pub fn train(
+    scene: &Scene,
+    device: &Device,
+    options: &TrainOptions,
+    on_event: &mut dyn FnMut(TrainEvent) -> ControlFlow<()>,
+) -> Result<TrainSummary, TrainError> {
+    let mut environment = scene.make_environment()?;
+    let config = scene
+        .model
+        .resolve(environment.spec())
+        .map_err(|error| SceneError::Value { key: "model", why: error.to_string() })?;
+    // Before the long work: is there a run to continue, and room to write?
+    let resumed = match options.resume {
+        true => Some(checkpoint::read_resume(&resume_path(&options.out))?),
+        false => None,
+    };
+    drop(crate::files::AtomicWriter::create(&options.out).map_err(CheckpointError::from)?);
+
+    let total = scene.data.transitions;
+    let mut stopped = false;
+    let episodes = data::collect(environment.as_mut(), &scene.data, &mut |done| {
+        let flow = on_event(TrainEvent::Collecting { done, total });
+        stopped |= flow.is_break();
+        flow
+    })?;
+    let windows = Windows::new(Arc::new(episodes), config.windows())?;
+    let header = Header {
+        model: config.clone(),
+        normalizer: windows.normalizer().clone(),
+        environment: scene.environment.clone(),
+        provenance: Provenance {
+            scene_hash: scene.training_hash(),
+            seed: scene.train.seed,
+            device: options.device_name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            ..Provenance::default()
+        },
+    };
+    let mut learner = Learner::new(config, scene.train.seed, device.clone());
+    let mut spent = Duration::ZERO;
+    if let Some((found, state)) = resumed {
+        check_same_run(&options.out, &found, &header)?;
+        spent = Duration::from_secs_f64(found.provenance.wall_secs.max(0.0));
+        learner = learner.restore(state)?;
+    }
+    Run { learner, windows, header, options, spent, started: Instant::now() }
+        .drive(stopped, on_event)
+}
+
+fn check_same_run(out: &Path, found: &Header, asked: &Header) -> Result<(), CheckpointError> {
+    if found.provenance.scene_hash == asked.provenance.scene_hash {
+        return Ok(());
+    }
+    let name = resume_path(out).display().to_string();
+    let why = "it trained another environment, data set, model or seed; \
+               train without --resume or with another --out";
+    Err(CheckpointError::Mismatch { name, why: why.to_owned() })
+}
+
+struct Run<'a> {
+    learner: Learner,
+    windows: Windows,
+    header: Header,
+    options: &'a TrainOptions,
+    /// Wall time of earlier parts of this run.
+    spent: Duration,
+    started: Instant,
+}
+
+impl Run<'_> {
+    fn drive(
+        mut self,
+        mut stopped: bool,
+        on_event: &mut dyn FnMut(TrainEvent) -> ControlFlow<()>,
+    ) -> Result<TrainSummary, TrainError> {
+        let mut saved = Instant::now();
+        while self.progress() < 1.0 && !stopped {
+            let (loss, rate) = self.stretch()?;
+            self.header.provenance.loss = loss;
+            let remaining = self.remaining(rate);
+            let event = TrainEvent::Training {
+                step: self.learner.step(),
+                progress: self.progress(),
+                loss,
+                steps_per_sec: rate,
+                remaining,
+            };
+            stopped |= on_event(event).is_break();
+            if saved.elapsed() > SAVE_EVERY {
+                self.save(on_event)?;
+                saved = Instant::now();
+            }
+        }
+        self.save(on_event)?;
+        Ok(TrainSummary {
+            steps: self.learner.step(),
+            wall: self.wall(),
+            loss: self.header.provenance.loss,
+            weights: self.options.out.clone(),
+            stopped,
+        })
+    }
+
+    /// Up to [`REPORT_EVERY`] steps; mean loss and steps per second.
+    fn stretch(&mut self) -> Result<(f32, f64), TrainError> {
+        let started = Instant::now();
+        let mut sum: Option<Tensor<1>> = None;
+        let mut steps = 0;
+        while steps < REPORT_EVERY && self.progress() < 1.0 {
+            let loss = self.learner.train_step(&self.windows, self.progress());
+            sum = Some(match sum {
+                Some(sum) => sum + loss,
+                None => loss,
+            });
+            steps += 1;
+        }
+        let Some(sum) = sum else { return Ok((f32::NAN, 0.0)) };
+        let data = sum.try_into_data().map_err(|error| ModelError::Device(error.to_string()))?;
+        let total = data.try_to_vec::<f32>().ok().and_then(|v| v.first().copied());
+        let loss = total.unwrap_or(f32::NAN) / steps as f32;
+        if !loss.is_finite() {
+            return Err(ModelError::Diverged { step: self.learner.step() }.into());
+        }
+        Ok((loss, steps as f64 / started.elapsed().as_secs_f64()))
+    }
+
+    fn wall(&self) -> Duration {
+        self.spent + self.started.elapsed()
+    }
+
+    fn progress(&self) -> f64 {
+        match self.options.budget {
+            Budget::Steps(steps) => self.learner.step() as f64 / steps.max(1) as f64,
+            Budget::Time(limit) => self.wall().as_secs_f64() / limit.as_secs_f64().max(1e-9),
+        }
+    }
+
+    fn remaining(&self, steps_per_sec: f64) -> Duration {
+        match self.options.budget {
+            Budget::Steps(steps) => {
+                let left = steps.saturating_sub(self.learner.step()) as f64;
+                Duration::try_from_secs_f64(left / steps_per_sec).unwrap_or(Duration::MAX)
+            }
+            Budget::Time(limit) => limit.saturating_sub(self.wall()),
+        }
+    }
+
+    fn save(
+        &mut self,
+        on_event: &mut dyn FnMut(TrainEvent) -> ControlFlow<()>,
+    ) -> Result<(), TrainError> {
+        self.header.provenance.steps = self.learner.step();
+        self.header.provenance.wall_secs = self.wall().as_secs_f64();
+        let state = self.learner.state()?;
+        checkpoint::write_resume(&resume_path(&self.options.out), &self.header, &state)?;
+        checkpoint::write(&self.options.out, &self.header, &state.average)?;
+        // A break here would lose nothing; the loop asks again at once.
+        let _ = on_event(TrainEvent::Saved { path: self.options.out.clone() });
+        Ok(())
+    }
+}

@@ -1,0 +1,11 @@
+pub mod cli;
+pub mod data;
+pub mod env;
+pub mod files;
+pub mod lab;
+pub mod model;
+pub mod nn;
+pub mod picture;
+pub mod plan;
+pub mod eval;
+pub mod rng;

@@ -1,0 +1,234 @@
+//! Diffuser: planning as denoising a whole trajectory.
+//!
+//! Janner, Du, Tenenbaum, Levine: Planning with Diffusion for Flexible Behavior
+//! Synthesis, ICML 2022. A plan tau is `[waypoints, dims]` with actions first
+//! (if planned) and states after them.
+//!
+//!   forward      x_t = sqrt(abar_t) tau + sqrt(1 - abar_t) eps
+//!   loss         || tau - tau_theta(x_t, t) ||^2   (clean-plan parametrization)
+//!                || eps - eps_theta(x_t, t) ||^2   (noise parametrization)
+//!   conditioning known entries of x_t are overwritten before every forward
+//!
+//! Ours on top: plans of few waypoints over a variable duration, which enters
+//! as a second embedding beside the diffusion time.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+
+use super::ModelError;
+use super::inpainting::Inpainting;
+use super::schedule::Schedule;
+use crate::data::{Duration, LimitsNormalizer, WindowConfig};
+use crate::nn::temporal_unet::{TemporalUnet, TemporalUnetConfig};
+
+pub use super::preset::{ModelConfig, Preset};
+
+/// What the network predicts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Parametrization {
+    /// The clean plan, as the released code does.
+    Clean,
+    /// The noise, as the thesis writes.
+    Noise,
+}
+
+/// Every number of a Diffuser.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DiffuserConfig {
+    /// Where the numbers come from.
+    pub preset: Preset,
+    /// State coordinates per waypoint.
+    pub observation_dim: usize,
+    /// Action coordinates per waypoint; 0 plans states alone.
+    pub action_dim: usize,
+    /// How many leading state coordinates a goal fixes.
+    pub goal_dims: usize,
+    /// Whether the goal fixes the whole last state, at rest.
+    pub fixes_final_state: bool,
+    /// Waypoints per plan in training; a fixed-duration model can plan others.
+    pub waypoints: usize,
+    /// Environment steps a plan spans.
+    pub duration: Duration,
+    /// Width of the U-Net's first level.
+    pub width: usize,
+    /// Width of every level as a multiple of `width`.
+    pub multipliers: Vec<usize>,
+    /// Diffusion times T.
+    pub diffusion_steps: usize,
+    /// What the network predicts.
+    pub parametrization: Parametrization,
+    /// Whether predicted clean plans are clipped to the data's limits.
+    pub clip: bool,
+    /// Plans per gradient.
+    pub batch: usize,
+    /// Gradients per optimizer step.
+    pub accumulate: usize,
+    /// Adam's step size.
+    pub learning_rate: f64,
+    /// Whether the step size falls to a twentieth along a half cosine.
+    pub decay_learning_rate: bool,
+    /// Decay of the averaged weights that plan.
+    pub ema_decay: f32,
+    /// Optimizer steps between updates of the average.
+    pub ema_every: usize,
+    /// Until this step the average is a copy.
+    pub ema_start: usize,
+}
+
+impl DiffuserConfig {
+    /// Numbers per waypoint.
+    pub fn dims(&self) -> usize {
+        self.action_dim + self.observation_dim
+    }
+
+    /// Whether the network is told how long the plan takes.
+    pub fn takes_duration(&self) -> bool {
+        matches!(self.duration, Duration::LogUniform { .. })
+    }
+
+    /// Shortest and longest duration in environment steps.
+    pub fn duration_range(&self) -> [f32; 2] {
+        self.duration.range()
+    }
+
+    /// Adam's step size once `progress`, from 0 to 1, of the budget is spent.
+    pub fn learning_rate_at(&self, progress: f64) -> f64 {
+        if !self.decay_learning_rate {
+            return self.learning_rate;
+        }
+        let cosine = (1.0 + (std::f64::consts::PI * progress.clamp(0.0, 1.0)).cos()) / 2.0;
+        self.learning_rate * (0.05 + 0.95 * cosine)
+    }
+
+    /// The network's sizes.
+    pub fn network(&self) -> TemporalUnetConfig {
+        TemporalUnetConfig {
+            channels: self.dims(),
+            width: self.width,
+            multipliers: self.multipliers.clone(),
+            with_duration: self.takes_duration(),
+        }
+    }
+
+    /// The windows it trains on.
+    pub fn windows(&self) -> WindowConfig {
+        WindowConfig {
+            waypoints: self.waypoints,
+            duration: self.duration,
+            actions: self.action_dim > 0,
+        }
+    }
+
+    /// # Errors
+    /// Numbers no network can have, with what would do.
+    pub fn validate(&self) -> Result<(), ModelError> {
+        let refuse = |message: String| Err(ModelError::Config(message));
+        let multiple = self.network().length_multiple();
+        if self.multipliers.is_empty() || self.multipliers.len() > 6 {
+            return refuse("multipliers must have 1 to 6 entries".into());
+        }
+        if self.multipliers.iter().any(|m| *m == 0 || *m > 32) {
+            return refuse("every multiplier must be 1 to 32".into());
+        }
+        if self.waypoints < 2 * multiple || self.waypoints > 4096 || self.waypoints % multiple != 0 {
+            let found = self.waypoints;
+            return refuse(format!("{found} waypoints; use a multiple of {multiple} from {} to 4096", 2 * multiple));
+        }
+        let [min, max] = self.duration_range();
+        if !(min >= 2.0 && min <= max && max <= 100_000.0) {
+            return refuse(format!("a duration of {min} to {max} steps; use 2 to 100000, shortest first"));
+        }
+        if !(1..=1000).contains(&self.diffusion_steps) {
+            return refuse(format!("{} diffusion steps; use 1 to 1000", self.diffusion_steps));
+        }
+        if !(1..=4096).contains(&self.batch) {
+            return refuse(format!("a batch of {}; use 1 to 4096", self.batch));
+        }
+        if !(self.learning_rate > 0.0 && self.learning_rate <= 1.0) {
+            return refuse(format!("a learning rate of {}; use a number in (0, 1]", self.learning_rate));
+        }
+        Ok(())
+    }
+
+    /// What is known of a plan of `waypoints`: the first state, and the goal
+    /// at the end. Values in normalized units.
+    pub fn endpoints(&self, waypoints: usize, first: &[f32], last: &[f32]) -> Inpainting {
+        let mut known = Inpainting::new(waypoints, self.dims());
+        known.fix(0, self.action_dim, first);
+        let fixed = if self.fixes_final_state { self.observation_dim } else { self.goal_dims };
+        known.fix(waypoints - 1, self.action_dim, &last[..fixed.min(last.len())]);
+        known
+    }
+}
+
+/// A trained Diffuser, ready to denoise.
+pub struct Diffuser {
+    /// Every number of the model.
+    pub config: DiffuserConfig,
+    /// Noise levels.
+    pub schedule: Schedule,
+    /// Data limits of every plan coordinate.
+    pub normalizer: LimitsNormalizer,
+    network: TemporalUnet,
+    device: Device,
+}
+
+impl Diffuser {
+    /// Plans with `network`, which must be free of autodiff.
+    pub fn new(
+        config: DiffuserConfig,
+        normalizer: LimitsNormalizer,
+        network: TemporalUnet,
+        device: Device,
+    ) -> Self {
+        let schedule = Schedule::cosine(config.diffusion_steps);
+        Self { config, schedule, normalizer, network, device }
+    }
+
+    /// Number of weights.
+    pub fn n_parameters(&self) -> usize {
+        burn::module::Module::num_params(&self.network)
+    }
+
+    /// The network that plans.
+    pub fn network(&self) -> &TemporalUnet {
+        &self.network
+    }
+
+    /// The clean plans tau_theta(x_t, t), `[plans, waypoints, dims]` in and
+    /// out, normalized; one duration per plan.
+    ///
+    /// # Errors
+    /// A lost device.
+    pub fn predict_clean(
+        &self,
+        noisy: &[f32],
+        waypoints: usize,
+        t: usize,
+        durations: &[f32],
+    ) -> Result<Vec<f32>, ModelError> {
+        let n = durations.len();
+        let shape = [n, waypoints, self.config.dims()];
+        let x = Tensor::<3>::from_data(TensorData::new(noisy.to_vec(), shape), &self.device);
+        let output = self.network.forward(x, &vec![t as f32; n], durations);
+        let mut clean = output
+            .try_into_data()
+            .map_err(|error| ModelError::Device(error.to_string()))?
+            .try_to_vec::<f32>()
+            .map_err(|error| ModelError::Device(format!("{error:?}")))?;
+        if self.config.parametrization == Parametrization::Noise {
+            let (signal, noise) = self.schedule.levels(t);
+            for (clean, noisy) in clean.iter_mut().zip(noisy) {
+                *clean = (noisy - noise * *clean) / signal;
+            }
+        }
+        if self.config.clip {
+            for value in &mut clean {
+                *value = value.clamp(-1.0, 1.0);
+            }
+        }
+        Ok(clean)
+    }
+}

@@ -1,0 +1,11 @@
+//! Building blocks with no algorithm in them. Sequences are `[batch, time,
+//! channel]` throughout: on a CPU that layout turns every convolution into one
+//! wide matrix product.
+
+pub mod ema;
+pub mod embedding;
+pub mod fused;
+pub mod init;
+pub mod layers;
+pub mod temporal_unet;
+pub mod weights;

@@ -1,0 +1,205 @@
+//! Anti-aliased shapes and text on an opaque pixel grid.
+
+use tiny_skia::{
+    Color, FillRule, LineCap, LineJoin, Paint, Path, PathBuilder, Pixmap, Rect, Stroke, Transform,
+};
+
+use super::palette::Rgba;
+use super::text::Face;
+use super::{MAX_SIDE, MIN_SIDE, PictureError};
+
+/// Where text stands relative to its position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Align {
+    Left,
+    Center,
+    Right,
+}
+
+/// How text looks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TextStyle {
+    pub face: Face,
+    pub size: f32,
+    pub color: Rgba,
+    pub align: Align,
+}
+
+/// Pixels to draw on; y runs down.
+pub(super) struct Canvas {
+    pixmap: Pixmap,
+}
+
+impl Canvas {
+    pub(super) fn new([width, height]: [u32; 2], background: Rgba) -> Result<Self, PictureError> {
+        let sides = MIN_SIDE..=MAX_SIDE;
+        let fits = sides.contains(&width) && sides.contains(&height);
+        let mut pixmap = fits
+            .then(|| Pixmap::new(width, height))
+            .flatten()
+            .ok_or(PictureError::Size { width, height })?;
+        pixmap.fill(color(background));
+        Ok(Self { pixmap })
+    }
+
+    /// Fill a rectangle whose edges are moved to the pixel grid, so that
+    /// neighbors leave no seam.
+    pub(super) fn fill_crisp(&mut self, [left, top, right, bottom]: [f32; 4], ink: Rgba) {
+        let edges = [left.round(), top.round(), right.round(), bottom.round()];
+        if let Some(rect) = Rect::from_ltrb(edges[0], edges[1], edges[2], edges[3]) {
+            self.pixmap
+                .fill_rect(rect, &paint(ink), Transform::identity(), None);
+        }
+    }
+
+    pub(super) fn fill_circle(&mut self, [x, y]: [f32; 2], radius: f32, ink: Rgba) {
+        if let Some(circle) = PathBuilder::from_circle(x, y, radius) {
+            let (paint, identity) = (paint(ink), Transform::identity());
+            self.pixmap
+                .fill_path(&circle, &paint, FillRule::Winding, identity, None);
+        }
+    }
+
+    pub(super) fn ring(&mut self, [x, y]: [f32; 2], radius: f32, width: f32, ink: Rgba) {
+        if let Some(circle) = PathBuilder::from_circle(x, y, radius) {
+            self.stroke(&circle, width, ink, LineCap::Butt);
+        }
+    }
+
+    /// A line through finite points. Fewer than two draw nothing.
+    pub(super) fn polyline(&mut self, points: &[[f32; 2]], width: f32, ink: Rgba, cap: LineCap) {
+        let mut builder = PathBuilder::new();
+        let mut finite = points
+            .iter()
+            .filter(|point| point.iter().all(|value| value.is_finite()));
+        let Some(&[x, y]) = finite.next() else {
+            return;
+        };
+        builder.move_to(x, y);
+        for &[x, y] in finite {
+            builder.line_to(x, y);
+        }
+        if let Some(path) = builder.finish() {
+            self.stroke(&path, width, ink, cap);
+        }
+    }
+
+    /// One line of text; `position` is on its baseline.
+    pub(super) fn text(&mut self, text: &str, [x, y]: [f32; 2], style: TextStyle) {
+        let width = style.face.width(text, style.size);
+        let left = match style.align {
+            Align::Left => x,
+            Align::Center => x - width / 2.0,
+            Align::Right => x - width,
+        };
+        let (columns, rows) = (self.pixmap.width() as i32, self.pixmap.height() as i32);
+        let pixels = self.pixmap.data_mut();
+        // Whole pixels keep small text sharp.
+        style.face.draw(
+            text,
+            style.size,
+            [left.round(), y.round()],
+            |column, row, coverage| {
+                if (0..columns).contains(&column) && (0..rows).contains(&row) {
+                    let at = 4 * (row * columns + column) as usize;
+                    blend(&mut pixels[at..at + 4], style.color, coverage);
+                }
+            },
+        );
+    }
+
+    /// Red, green, blue and alpha of every pixel, row by row. The background
+    /// is opaque, so nothing has to be divided by alpha.
+    pub(super) fn into_rgba(self) -> Vec<u8> {
+        self.pixmap.take()
+    }
+
+    fn stroke(&mut self, path: &Path, width: f32, ink: Rgba, cap: LineCap) {
+        let stroke = Stroke {
+            width,
+            line_cap: cap,
+            line_join: LineJoin::Round,
+            ..Stroke::default()
+        };
+        self.pixmap
+            .stroke_path(path, &paint(ink), &stroke, Transform::identity(), None);
+    }
+}
+
+fn blend(pixel: &mut [u8], ink: Rgba, coverage: f32) {
+    let alpha = coverage.clamp(0.0, 1.0) * f32::from(ink.a) / 255.0;
+    for (channel, target) in pixel.iter_mut().zip([ink.r, ink.g, ink.b]) {
+        let below = f32::from(*channel);
+        *channel = (below + (f32::from(target) - below) * alpha).round() as u8;
+    }
+}
+
+fn color(ink: Rgba) -> Color {
+    Color::from_rgba8(ink.r, ink.g, ink.b, ink.a)
+}
+
+fn paint(ink: Rgba) -> Paint<'static> {
+    let mut paint = Paint {
+        anti_alias: true,
+        ..Paint::default()
+    };
+    paint.set_color(color(ink));
+    paint
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BLACK: Rgba = Rgba::hex(0x000000);
+    const WHITE: Rgba = Rgba::hex(0xffffff);
+
+    fn lit(canvas: Canvas) -> usize {
+        canvas
+            .into_rgba()
+            .chunks(4)
+            .filter(|pixel| pixel[0] > 0)
+            .count()
+    }
+
+    #[test]
+    fn impossible_sizes_are_refused() {
+        for size in [[0, 100], [100, 63], [8193, 100]] {
+            assert!(matches!(
+                Canvas::new(size, BLACK),
+                Err(PictureError::Size { .. })
+            ));
+        }
+    }
+
+    #[test]
+    fn crisp_neighbors_share_their_edge() {
+        let mut canvas = Canvas::new([64, 64], BLACK).unwrap();
+        canvas.fill_crisp([0.0, 0.0, 20.4, 64.0], WHITE);
+        canvas.fill_crisp([20.4, 0.0, 64.0, 64.0], WHITE);
+        assert!(canvas.into_rgba().iter().all(|&value| value == 255));
+    }
+
+    #[test]
+    fn shapes_and_text_leave_ink_and_bad_points_leave_none() {
+        let mut canvas = Canvas::new([64, 64], BLACK).unwrap();
+        canvas.polyline(
+            &[[f32::NAN, 1.0], [3.0, f32::INFINITY]],
+            2.0,
+            WHITE,
+            LineCap::Round,
+        );
+        canvas.fill_circle([f32::NAN, 3.0], 4.0, WHITE);
+        assert_eq!(lit(canvas), 0);
+        let mut canvas = Canvas::new([64, 64], BLACK).unwrap();
+        canvas.polyline(&[[5.0, 5.0], [50.0, 5.0]], 2.0, WHITE, LineCap::Butt);
+        let style = TextStyle {
+            face: Face::Regular,
+            size: 14.0,
+            color: WHITE,
+            align: Align::Center,
+        };
+        canvas.text("edge of the picture", [60.0, 40.0], style);
+        assert!(lit(canvas) > 120);
+    }
+}

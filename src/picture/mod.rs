@@ -1,0 +1,42 @@
+//! Pictures without a window: the command line and the window's export draw
+//! with the same code. Plain shapes and colors come in, PNG or GIF bytes go out.
+
+mod canvas;
+mod encode;
+mod frame;
+pub mod palette;
+mod scene_picture;
+mod text;
+
+pub use encode::{gif, png};
+pub use palette::{Mode, Palette, Rgba, time_color};
+pub use scene_picture::{Drawing, Polyline};
+
+/// Why a picture could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum PictureError {
+    /// The size makes no picture.
+    #[error(
+        "a picture of {width} x {height} pixels cannot be made; use {MIN_SIDE} to {MAX_SIDE} each"
+    )]
+    Size {
+        /// Pixels across.
+        width: u32,
+        /// Pixels down.
+        height: u32,
+    },
+    /// The map to draw has no extent.
+    #[error("the bounds {0:?} span no area to draw")]
+    Bounds([f32; 4]),
+    /// A film of no frames.
+    #[error("there is no frame to show; make a plan first")]
+    NoFrames,
+    /// The encoder gave up.
+    #[error("the picture could not be encoded: {0}")]
+    Encode(#[from] image::ImageError),
+}
+
+/// The least pixels a side may have.
+pub const MIN_SIDE: u32 = 64;
+/// The most pixels a side may have.
+pub const MAX_SIDE: u32 = 8192;

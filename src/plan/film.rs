@@ -1,0 +1,172 @@
+//! What a planning request computes, as plain host data that any thread may
+//! hold: the denoising chain, the candidates and the chosen plan.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// Selects among the candidates of one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Selection {
+    /// The shortest candidate that stays in free space and within the speed
+    /// limit. This reads the map, which the published planners do not.
+    ReadsMap,
+    /// The shortest candidate within the speed limit; never looks at the map.
+    Blind,
+}
+
+/// How noise becomes a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sampler {
+    /// Deterministic, any number of steps (Song et al. 2021, eta = 0).
+    Ddim,
+    /// Ancestral sampling over every diffusion time (Ho et al. 2020), as in
+    /// the thesis.
+    Ddpm,
+}
+
+/// A state coordinate constraint at one point of the plan: the plan passes
+/// through `position` at `fraction` of its duration.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Via {
+    /// Where in the plan, 0 at the start and 1 at the end.
+    pub fraction: f32,
+    /// Position in environment units.
+    pub position: [f32; 2],
+}
+
+/// Everything that decides what a request samples and selects.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlanSettings {
+    /// Candidates drawn at each duration.
+    pub candidates_per_duration: usize,
+    /// Durations tried, log-spaced over the model's range.
+    pub durations: usize,
+    /// Denoising steps for DDIM; DDPM always takes every diffusion time.
+    pub denoising_steps: usize,
+    /// How noise becomes a plan.
+    pub sampler: Sampler,
+    /// A plan whose mean speed over any six waypoints exceeds this on either
+    /// axis is infeasible. Units per second.
+    pub speed_limit: f32,
+    /// How the chosen plan is picked.
+    pub selection: Selection,
+    /// Candidates in the smaller request made while dragging.
+    pub drag_candidates: usize,
+}
+
+/// Ask for a plan.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlanRequest {
+    /// The state to plan from, one number per observation coordinate.
+    pub start: Vec<f32>,
+    /// Where the plan must end, one number per goal coordinate.
+    pub goal: Vec<f32>,
+    /// Further points the plan must pass.
+    pub via: Vec<Via>,
+    /// Sampling and selection.
+    pub settings: PlanSettings,
+    /// Seed of the noise.
+    pub seed: u64,
+    /// While dragging: the duration, in steps, around which the smaller
+    /// request searches. `None` is the full request.
+    pub near_duration: Option<f32>,
+}
+
+/// One step of the denoising chain, for every candidate at once.
+#[derive(Clone, Debug)]
+pub struct DenoisingStep {
+    /// Diffusion time t before the step; the chain runs from T - 1 down.
+    pub diffusion_time: usize,
+    /// Standard deviation of the noise in `noisy`, sqrt(1 - abar_t).
+    pub noise_level: f32,
+    /// x_t, `[candidates, waypoints, dims]` in environment units.
+    pub noisy: Arc<[f32]>,
+    /// The clean plan predicted from x_t, same shape and units.
+    pub clean: Arc<[f32]>,
+}
+
+/// What became of one sample.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Candidate {
+    /// Planned duration in environment steps.
+    pub duration_steps: f32,
+    /// Interpolated points that lie in a wall.
+    pub points_in_walls: usize,
+    /// Highest mean speed over six waypoints on either axis, units per second.
+    pub peak_speed: f32,
+    /// In free space and within the speed limit.
+    pub feasible: bool,
+}
+
+/// The plan a request settled on.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Plan {
+    /// The model's waypoints, `x, y, vx, vy` each.
+    pub waypoints: Vec<Vec<f32>>,
+    /// The waypoints interpolated to every environment step.
+    pub states: Vec<Vec<f32>>,
+    /// Actions at every environment step, if the model plans them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actions: Option<Vec<Vec<f32>>>,
+    /// Seconds between `states`.
+    pub dt_secs: f32,
+    /// Duration in environment steps.
+    pub duration_steps: f32,
+    /// Whether it stays in free space and within the speed limit.
+    pub feasible: bool,
+}
+
+/// Everything one request has computed so far.
+#[derive(Clone, Debug)]
+pub struct Film {
+    /// Which request this answers; grows with every request.
+    pub id: u64,
+    /// The request.
+    pub request: Arc<PlanRequest>,
+    /// Waypoints per candidate.
+    pub waypoints: usize,
+    /// Numbers per waypoint in [`DenoisingStep`] arrays.
+    pub dims: usize,
+    /// Where the observation starts within those numbers (after actions).
+    pub observation_offset: usize,
+    /// Planned duration of each candidate, in environment steps.
+    pub durations: Arc<[f32]>,
+    /// The chain so far, first step first.
+    pub steps: Vec<Arc<DenoisingStep>>,
+    /// How many steps the chain will have.
+    pub total_steps: usize,
+    /// Filled once the chain is complete, in sample order.
+    pub candidates: Vec<Candidate>,
+    /// Index of the chosen candidate.
+    pub chosen: Option<usize>,
+    /// The chosen plan.
+    pub plan: Option<Arc<Plan>>,
+    /// Planning time so far, milliseconds.
+    pub wall_ms: f32,
+}
+
+impl Film {
+    /// Whether the chain is complete and a plan is chosen.
+    pub fn is_complete(&self) -> bool {
+        self.plan.is_some()
+    }
+
+    /// How many candidates the request drew.
+    pub fn n_candidates(&self) -> usize {
+        self.durations.len()
+    }
+
+    /// Position of one waypoint of one candidate in a chain array.
+    pub fn position(&self, array: &[f32], candidate: usize, waypoint: usize) -> [f32; 2] {
+        let at = (candidate * self.waypoints + waypoint) * self.dims + self.observation_offset;
+        match array.get(at..at + 2) {
+            Some(xy) => [xy[0], xy[1]],
+            None => [f32::NAN; 2],
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! Driving an environment along plans.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::control::{ControlLaw, ControlSettings, Replan, Rollout};
+use super::PlanError;
+use super::film::{Film, Plan, PlanRequest};
+use super::planner::Planner;
+use crate::env::Environment;
+
+/// A plan for the rest of the way: from a state, with about this many steps
+/// left. `None` keeps the old plan.
+type Replanner<'a> = dyn FnMut(&[f32], f32) -> Result<Option<Arc<Plan>>, PlanError> + 'a;
+
+/// A plan to follow and the request that made it.
+pub struct Pursuit<'a> {
+    /// The film the plan came from.
+    pub film_id: u64,
+    /// The plan.
+    pub plan: Arc<Plan>,
+    /// What it answers; planning again asks the same from another state.
+    pub request: &'a PlanRequest,
+    /// Gains and when to plan again.
+    pub control: &'a ControlSettings,
+}
+
+impl Planner {
+    /// Follow a plan from the environment's present state to the end of the
+    /// episode, planning again as `control` says. `on_replan` sees every new
+    /// film step and may refuse it; the old plan then stays.
+    ///
+    /// # Errors
+    /// Whatever planning again returns.
+    pub fn pursue(
+        &self,
+        environment: &mut dyn Environment,
+        task: Pursuit,
+        on_replan: &mut dyn FnMut(&Film) -> ControlFlow<()>,
+    ) -> Result<Rollout, PlanError> {
+        let mut seed = task.request.seed;
+        follow(environment, &task, &mut |state, left| {
+            seed = seed.wrapping_add(1);
+            let again = PlanRequest {
+                start: state.to_vec(),
+                seed,
+                // On time, what is left of the duration shrinks with every
+                // plan, so the ball arrives; astray, it may take any time.
+                near_duration: (task.control.replan == Replan::EveryNSteps).then_some(left),
+                via: Vec::new(),
+                ..task.request.clone()
+            };
+            let film = self.plan(task.film_id, Arc::new(again), &mut |_| ControlFlow::Continue(()))?;
+            Ok(film.filter(|film| on_replan(film).is_continue()).and_then(|film| film.plan))
+        })
+    }
+}
+
+/// Follow from the environment's present state to the end of the episode.
+fn follow(
+    environment: &mut dyn Environment,
+    task: &Pursuit,
+    replanner: &mut Replanner,
+) -> Result<Rollout, PlanError> {
+    let max_steps = environment.spec().max_steps;
+    let dt_secs = environment.spec().dt_secs;
+    let workspace = environment.workspace();
+    let mut rollout = Rollout {
+        film_id: task.film_id,
+        states: vec![environment.state()],
+        targets: Vec::new(),
+        rewards: Vec::new(),
+        plans: vec![(0, Arc::clone(&task.plan))],
+        arrival_step: None,
+        contact_steps: 0,
+        dt_secs,
+        finished: false,
+    };
+    let mut plan = Arc::clone(&task.plan);
+    let mut begun = 0;
+    for step in 0..max_steps {
+        let state = environment.state();
+        let left = plan.duration_steps - (step - begun) as f32;
+        if wants_replan(task.control, &plan, &state, step - begun, left)
+            && let Some(next) = replanner(&state, left)?
+        {
+            plan = next;
+            begun = step;
+            rollout.plans.push((step, Arc::clone(&plan)));
+        }
+        let (target, action) = command(task.control, &plan, &state, step - begun);
+        let reward = environment.step(&action);
+        let reached = environment.state();
+        let position = [reached[0], reached[1]];
+        rollout.contact_steps += usize::from(workspace.touches_wall(position));
+        if reward > 0.0 && rollout.arrival_step.is_none() {
+            rollout.arrival_step = Some(step + 1);
+        }
+        rollout.targets.push(target);
+        rollout.rewards.push(reward);
+        rollout.states.push(reached);
+    }
+    rollout.finished = true;
+    Ok(rollout)
+}
+
+/// The planned state at `step` of the plan; the last one at rest afterwards.
+fn planned(plan: &Plan, step: usize) -> Vec<f32> {
+    match plan.states.get(step) {
+        Some(state) => state.clone(),
+        None => {
+            let mut last = plan.states.last().cloned().unwrap_or_default();
+            let half = last.len() / 2;
+            last[half..].fill(0.0);
+            last
+        }
+    }
+}
+
+/// Target and action: u = k_p (planned position - position) + k_v (planned
+/// velocity - velocity) towards the planned next state.
+fn command(
+    settings: &ControlSettings,
+    plan: &Plan,
+    state: &[f32],
+    step: usize,
+) -> (Vec<f32>, Vec<f32>) {
+    let target = planned(plan, step + 1);
+    if settings.law == ControlLaw::Actions
+        && let Some(action) = plan.actions.as_ref().and_then(|actions| actions.get(step))
+    {
+        return (target, action.clone());
+    }
+    let half = state.len() / 2;
+    let action = (0..half)
+        .map(|d| {
+            let position = settings.position_gain * (target[d] - state[d]);
+            let velocity = settings.velocity_gain * (target[half + d] - state[half + d]);
+            (position + velocity).clamp(-1.0, 1.0)
+        })
+        .collect();
+    (target, action)
+}
+
+/// Whether it is time to plan again. Near the end the old plan stays: a new
+/// one could only repeat it.
+fn wants_replan(
+    settings: &ControlSettings,
+    plan: &Plan,
+    state: &[f32],
+    step: usize,
+    left: f32,
+) -> bool {
+    const TOO_LATE_STEPS: f32 = 12.0;
+    if step == 0 || left < TOO_LATE_STEPS {
+        return false;
+    }
+    match settings.replan {
+        Replan::Never => false,
+        Replan::EveryNSteps => step % settings.replan_every.max(1) == 0,
+        Replan::OnDeviation => {
+            let expected = planned(plan, step);
+            let (dx, dy) = (expected[0] - state[0], expected[1] - state[1]);
+            dx.hypot(dy) > settings.replan_distance
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(duration_steps: f32) -> Plan {
+        let states: Vec<Vec<f32>> =
+            (0..=20).map(|i| vec![0.1 * i as f32, 0.0, 1.0, 0.0]).collect();
+        Plan {
+            waypoints: states.clone(),
+            states,
+            actions: Some(vec![vec![0.5, -0.5]; 21]),
+            dt_secs: 0.01,
+            duration_steps,
+            feasible: true,
+        }
+    }
+
+    fn settings(replan: Replan) -> ControlSettings {
+        ControlSettings {
+            law: ControlLaw::Track,
+            position_gain: 1.0,
+            velocity_gain: 1.0,
+            replan,
+            replan_every: 5,
+            replan_distance: 0.3,
+        }
+    }
+
+    #[test]
+    fn unit_gains_give_the_released_feedback_law() {
+        let state = [0.05, 0.2, 0.7, 0.1];
+        let (_, action) = command(&settings(Replan::Never), &plan(20.0), &state, 0);
+        assert!((action[0] - (0.05 + 0.3)).abs() < 1e-6);
+        assert!((action[1] - (-0.2 - 0.1)).abs() < 1e-6);
+    }
+
+    #[test]
+    fn after_the_plan_the_last_state_is_held_at_rest() {
+        assert_eq!(planned(&plan(20.0), 99), vec![2.0, 0.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn planned_actions_are_executed_where_the_plan_has_them() {
+        let mut by_actions = settings(Replan::Never);
+        by_actions.law = ControlLaw::Actions;
+        let (_, action) = command(&by_actions, &plan(20.0), &[0.0; 4], 3);
+        assert_eq!(action, vec![0.5, -0.5]);
+    }
+
+    #[test]
+    fn replanning_waits_for_its_occasion_and_stops_near_the_end() {
+        let on_plan = [0.5, 0.0, 1.0, 0.0];
+        let astray = [0.5, 0.4, 1.0, 0.0];
+        let plan = plan(40.0);
+        let wants = |replan, state: &[f32], step, left| {
+            wants_replan(&settings(replan), &plan, state, step, left)
+        };
+        assert!(!wants(Replan::Never, &astray, 5, 30.0));
+        assert!(wants(Replan::EveryNSteps, &on_plan, 5, 30.0));
+        assert!(!wants(Replan::EveryNSteps, &on_plan, 6, 30.0));
+        assert!(wants(Replan::OnDeviation, &astray, 5, 30.0));
+        assert!(!wants(Replan::OnDeviation, &on_plan, 5, 30.0));
+        assert!(!wants(Replan::OnDeviation, &astray, 5, 3.0));
+    }
+}

@@ -1,0 +1,31 @@
+//! Asking a model what to do: samplers, selection, following.
+
+mod candidates;
+mod control;
+mod denoise;
+mod film;
+mod follow;
+mod planner;
+
+pub use candidates::{duration_grid, peak_speed, score_candidate, select};
+pub use control::{ControlLaw, ControlSettings, Replan, Rollout};
+pub use denoise::{Denoiser, denoise};
+pub use film::{
+    Candidate, DenoisingStep, Film, Plan, PlanRequest, PlanSettings, Sampler, Selection, Via,
+};
+pub use follow::Pursuit;
+pub use planner::Planner;
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// The request cannot be used.
+    #[error("{0}")]
+    Request(String),
+    /// The model failed.
+    #[error(transparent)]
+    Model(#[from] crate::model::ModelError),
+    /// The environment refused a state.
+    #[error(transparent)]
+    Environment(#[from] crate::env::EnvError),
+}

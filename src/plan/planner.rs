@@ -1,0 +1,277 @@
+//! One planning request from noise to a chosen plan.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::PlanError;
+use super::candidates::{duration_grid, score_candidate, select};
+use super::denoise::{self, Step, denoise};
+use super::film::{Candidate, DenoisingStep, Film, Plan, PlanRequest, Selection};
+use crate::env::{Environment, EnvironmentSpec, Workspace};
+use crate::model::diffuser::Diffuser;
+use crate::model::inpainting::Inpainting;
+use crate::rng::Rng;
+
+/// Half-width of a dragging request's durations around the last one, as a
+/// factor.
+const DRAG_SPREAD: f32 = 1.35;
+
+/// Plans with a Diffuser in one environment.
+pub struct Planner {
+    diffuser: Diffuser,
+    workspace: Arc<dyn Workspace>,
+    spec: EnvironmentSpec,
+}
+
+/// The samples of a request before they are judged.
+struct Shape {
+    waypoints: usize,
+    durations: Vec<f32>,
+}
+
+impl Planner {
+    /// Plans in an environment with `workspace` and `spec`.
+    pub fn new(diffuser: Diffuser, workspace: Arc<dyn Workspace>, spec: EnvironmentSpec) -> Self {
+        Self { diffuser, workspace, spec }
+    }
+
+    /// The model.
+    pub fn diffuser(&self) -> &Diffuser {
+        &self.diffuser
+    }
+
+    /// Plan in a changed environment.
+    pub fn set_environment(&mut self, environment: &dyn Environment) {
+        self.workspace = environment.workspace();
+        self.spec = environment.spec().clone();
+    }
+
+    /// Carry out `request`. `on_step` sees the film after every denoising step
+    /// and may stop it; then the answer is `None`.
+    ///
+    /// # Errors
+    /// A request of the wrong size or with NaN, or a failing model.
+    pub fn plan(
+        &self,
+        id: u64,
+        request: Arc<PlanRequest>,
+        on_step: &mut dyn FnMut(&Film) -> ControlFlow<()>,
+    ) -> Result<Option<Film>, PlanError> {
+        let started = Instant::now();
+        self.check(&request)?;
+        let shape = self.shape(&request);
+        let config = &self.diffuser.config;
+        let schedule = &self.diffuser.schedule;
+        let settings = &request.settings;
+        let known = self.known(&request, shape.waypoints);
+        let mut film = Film {
+            id,
+            request: Arc::clone(&request),
+            waypoints: shape.waypoints,
+            dims: config.dims(),
+            observation_offset: config.action_dim,
+            durations: shape.durations.clone().into(),
+            steps: Vec::new(),
+            total_steps: denoise::times(schedule, settings.sampler, settings.denoising_steps).len(),
+            candidates: Vec::new(),
+            chosen: None,
+            plan: None,
+            wall_ms: 0.0,
+        };
+        let mut rng = Rng::stream(request.seed, "plan noise");
+        let noise = rng.normals(shape.durations.len() * shape.waypoints * config.dims());
+        let finished = denoise(
+            schedule,
+            settings.sampler,
+            settings.denoising_steps,
+            &known,
+            noise,
+            &mut rng,
+            &mut |x, t| self.diffuser.predict_clean(x, shape.waypoints, t, &shape.durations),
+            &mut |step| {
+                film.steps.push(Arc::new(self.publish(&step)));
+                film.wall_ms = started.elapsed().as_secs_f32() * 1e3;
+                on_step(&film)
+            },
+        )?;
+        let Some(mut plans) = finished else { return Ok(None) };
+        self.diffuser.normalizer.unnormalize(&mut plans);
+        self.judge(&mut film, &plans);
+        film.chosen = select(&film.candidates, settings.selection, settings.speed_limit);
+        film.plan = film.chosen.map(|chosen| Arc::new(self.extract(&film, &plans, chosen)));
+        film.wall_ms = started.elapsed().as_secs_f32() * 1e3;
+        Ok(Some(film))
+    }
+
+    /// Pick again among the samples of a complete film, another way.
+    pub fn reselect(&self, film: &Film, selection: Selection) -> Option<Arc<Plan>> {
+        let chosen = select(&film.candidates, selection, film.request.settings.speed_limit)?;
+        let clean = &film.steps.last()?.clean;
+        Some(Arc::new(self.extract(film, clean, chosen)))
+    }
+
+    fn check(&self, request: &PlanRequest) -> Result<(), PlanError> {
+        let refuse = |message: String| Err(PlanError::Request(message));
+        if request.start.len() != self.spec.observation.len() {
+            let n = self.spec.observation.len();
+            return refuse(format!("the start has {} numbers; it needs {n}", request.start.len()));
+        }
+        if request.goal.len() != self.spec.goal_dims.len() {
+            let n = self.spec.goal_dims.len();
+            return refuse(format!("the goal has {} numbers; it needs {n}", request.goal.len()));
+        }
+        let via = request.via.iter().flat_map(|via| via.position);
+        if !request.start.iter().chain(&request.goal).copied().chain(via).all(f32::is_finite) {
+            return refuse("the start, goal or a waypoint is not a number".into());
+        }
+        Ok(())
+    }
+
+    /// How many waypoints, and which durations.
+    fn shape(&self, request: &PlanRequest) -> Shape {
+        let config = &self.diffuser.config;
+        let settings = &request.settings;
+        if !config.takes_duration() {
+            return self.fixed_shape(request);
+        }
+        let [min, max] = config.duration_range();
+        let durations = match request.near_duration {
+            None => duration_grid([min, max], settings.durations)
+                .into_iter()
+                .flat_map(|d| std::iter::repeat_n(d, settings.candidates_per_duration))
+                .collect(),
+            Some(near) => {
+                let near = near.clamp(min, max);
+                let range = [(near / DRAG_SPREAD).max(min), (near * DRAG_SPREAD).min(max)];
+                duration_grid(range, settings.drag_candidates)
+            }
+        };
+        Shape { waypoints: config.waypoints, durations }
+    }
+
+    /// A fixed-duration model plans shorter by taking fewer waypoints: the
+    /// network is convolutional and takes any legal length.
+    fn fixed_shape(&self, request: &PlanRequest) -> Shape {
+        let config = &self.diffuser.config;
+        let [steps, _] = config.duration_range();
+        let stride = steps / (config.waypoints - 1) as f32;
+        let multiple = config.network().length_multiple();
+        let waypoints = match request.near_duration {
+            None => config.waypoints,
+            Some(near) => {
+                let wanted = (near / stride).ceil() as usize + 1;
+                wanted.next_multiple_of(multiple).clamp(2 * multiple, config.waypoints)
+            }
+        };
+        let settings = &request.settings;
+        let n = match request.near_duration {
+            None => settings.candidates_per_duration * 2,
+            Some(_) => settings.candidates_per_duration,
+        };
+        Shape { waypoints, durations: vec![stride * (waypoints - 1) as f32; n] }
+    }
+
+    /// Start, goal and waypoints as one inpainting mask.
+    fn known(&self, request: &PlanRequest, waypoints: usize) -> Inpainting {
+        let config = &self.diffuser.config;
+        let normal = |values: &[f32]| -> Vec<f32> {
+            let dims = config.action_dim..;
+            dims.zip(values)
+                .map(|(dim, value)| self.diffuser.normalizer.normalize_one(dim, *value))
+                .collect()
+        };
+        // The goal at rest, for models that fix the whole last state.
+        let mut last = vec![0.0; self.spec.observation.len()];
+        for (dim, value) in self.spec.goal_dims.iter().zip(&request.goal) {
+            last[*dim] = *value;
+        }
+        let mut known = config.endpoints(waypoints, &normal(&request.start), &normal(&last));
+        for via in &request.via {
+            let at = (via.fraction.clamp(0.0, 1.0) * (waypoints - 1) as f32).round() as usize;
+            // The endpoints belong to start and goal.
+            let at = at.clamp(1, waypoints - 2);
+            known.fix(at, config.action_dim, &normal(&via.position));
+        }
+        known
+    }
+
+    fn publish(&self, step: &Step) -> DenoisingStep {
+        let units = |values: &[f32]| -> Arc<[f32]> {
+            let mut values = values.to_vec();
+            self.diffuser.normalizer.unnormalize(&mut values);
+            values.into()
+        };
+        DenoisingStep {
+            diffusion_time: step.t,
+            noise_level: self.diffuser.schedule.levels(step.t).1,
+            noisy: units(step.noisy),
+            clean: units(step.clean),
+        }
+    }
+
+    fn judge(&self, film: &mut Film, plans: &[f32]) {
+        let limit = film.request.settings.speed_limit;
+        film.candidates = (0..film.n_candidates())
+            .map(|candidate| -> Candidate {
+                let positions: Vec<[f32; 2]> = (0..film.waypoints)
+                    .map(|waypoint| film.position(plans, candidate, waypoint))
+                    .collect();
+                let duration = film.durations[candidate];
+                score_candidate(&positions, duration, self.spec.dt_secs, limit, &*self.workspace)
+            })
+            .collect();
+    }
+
+    /// One sample as a plan, interpolated to every environment step.
+    fn extract(&self, film: &Film, plans: &[f32], chosen: usize) -> Plan {
+        let size = film.waypoints * film.dims;
+        let sample = &plans[chosen * size..(chosen + 1) * size];
+        let rows: Vec<&[f32]> = sample.chunks_exact(film.dims).collect();
+        let duration_steps = film.durations[chosen];
+        let dense = interpolate(&rows, duration_steps);
+        let offset = film.observation_offset;
+        Plan {
+            waypoints: rows.iter().map(|row| row[offset..].to_vec()).collect(),
+            states: dense.iter().map(|row| row[offset..].to_vec()).collect(),
+            actions: (offset > 0).then(|| dense.iter().map(|row| row[..offset].to_vec()).collect()),
+            dt_secs: self.spec.dt_secs,
+            duration_steps,
+            feasible: film.candidates[chosen].feasible,
+        }
+    }
+}
+
+/// Rows spread over `duration` steps, linearly interpolated to every whole
+/// step; the last row ends the list.
+fn interpolate(rows: &[&[f32]], duration: f32) -> Vec<Vec<f32>> {
+    let segments = (rows.len() - 1) as f32;
+    let steps = duration.ceil().max(1.0) as usize;
+    (0..=steps)
+        .map(|step| {
+            let at = (step as f32 / duration.max(1e-6)).min(1.0) * segments;
+            let left = (at.floor() as usize).min(rows.len() - 2);
+            let f = at - left as f32;
+            rows[left].iter().zip(rows[left + 1]).map(|(a, b)| a + f * (b - a)).collect()
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interpolation_hits_every_waypoint_and_both_ends() {
+        let rows: Vec<Vec<f32>> = (0..5).map(|i| vec![i as f32, 10.0 - i as f32]).collect();
+        let rows: Vec<&[f32]> = rows.iter().map(Vec::as_slice).collect();
+        let dense = interpolate(&rows, 12.0);
+        assert_eq!(dense.len(), 13);
+        for i in 0..5 {
+            assert!((dense[3 * i][0] - i as f32).abs() < 1e-5);
+        }
+        let fractional = interpolate(&rows, 10.5);
+        assert_eq!(fractional.len(), 12);
+        assert_eq!(fractional[11], vec![4.0, 6.0]);
+    }
+}

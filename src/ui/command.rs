@@ -1,0 +1,185 @@
+//! Every command: the palette, the keys, the menus and the key map are views of
+//! this table.
+
+use eframe::egui;
+use eframe::egui::{Key, KeyboardShortcut, Modifiers};
+
+use super::app::App;
+use super::live::{Origin, Wish};
+use super::overlays::path_dialog::Purpose;
+use super::overlays::{Overlay, palette::Palette};
+use super::stage::Tool;
+use super::transport::Clock;
+
+/// A row of the command table.
+pub struct Command {
+    /// Stable name.
+    pub id: &'static str,
+    /// What it does, as an imperative.
+    pub title: &'static str,
+    /// The key that does it.
+    pub key: Option<KeyboardShortcut>,
+    /// Where it stands in the key map.
+    pub group: &'static str,
+    /// One sentence more.
+    pub help: &'static str,
+    /// Does it.
+    pub run: fn(&mut App, &egui::Context),
+}
+
+const NONE: Modifiers = Modifiers::NONE;
+const SHIFT: Modifiers = Modifiers::SHIFT;
+const CTRL: Modifiers = Modifiers::COMMAND;
+const CTRL_SHIFT: Modifiers = Modifiers::COMMAND.plus(Modifiers::SHIFT);
+
+const fn on(modifiers: Modifiers, key: Key) -> Option<KeyboardShortcut> {
+    Some(KeyboardShortcut::new(modifiers, key))
+}
+
+macro_rules! commands {
+    ($($group:literal: { $($id:literal, $title:literal, $key:expr, $help:literal, $run:expr;)* })*) => {
+        /// Every command there is.
+        pub const ALL: &[Command] = &[$($(Command {
+            id: $id, title: $title, key: $key, group: $group, help: $help, run: $run,
+        },)*)*];
+    };
+}
+
+commands! {
+    "Play": {
+        "play", "Play or pause", on(NONE, Key::Space),
+            "Run the active clock.", |app, _| {
+                let extent = app.live.extent();
+                app.transport.toggle(&extent);
+            };
+        "step-back", "Step back", on(NONE, Key::ArrowLeft),
+            "One denoising step or one environment step.", |app, _| step(app, -1);
+        "step-forward", "Step forward", on(NONE, Key::ArrowRight),
+            "One denoising step or one environment step.", |app, _| step(app, 1);
+        "jump-back", "Jump back", on(SHIFT, Key::ArrowLeft),
+            "Half a second, or to the chain's beginning.", |app, _| jump(app, false);
+        "jump-forward", "Jump forward", on(SHIFT, Key::ArrowRight),
+            "Half a second, or to the chain's end.", |app, _| jump(app, true);
+        "to-start", "Go to the beginning", on(NONE, Key::Home),
+            "Of the active clock.", |app, _| {
+                app.transport.playing = false;
+                app.transport.to_start();
+            };
+        "to-end", "Go to the end", on(NONE, Key::End),
+            "Of the active clock.", |app, _| {
+                let extent = app.live.extent();
+                app.transport.to_end(&extent);
+            };
+        "clock", "Switch the clock", on(NONE, Key::T),
+            "Between denoising and environment time.", |app, _| {
+                app.transport.clock = match app.transport.clock {
+                    Clock::Denoising => Clock::Environment,
+                    Clock::Environment => Clock::Denoising,
+                };
+            };
+        "loop", "Loop", on(NONE, Key::L),
+            "Start over at the end.", |app, _| app.transport.looping = !app.transport.looping;
+        "slower", "Slower", on(NONE, Key::OpenBracket),
+            "Half the speed.", |app, _| app.transport.scale_speed(0.5);
+        "faster", "Faster", on(NONE, Key::CloseBracket),
+            "Twice the speed.", |app, _| app.transport.scale_speed(2.0);
+    }
+    "Plan": {
+        "replay", "Same seed: plan again from the start", on(NONE, Key::R),
+            "Draws the same noise again.", |app, _| app.live.want(Wish::REPLAY);
+        "new-seed", "New seed", on(NONE, Key::N),
+            "Draws other noise.", |app, _| app.new_seed();
+        "replan", "Plan again from the ball", on(NONE, Key::P),
+            "Keeps the ball where it is.", |app, _| app.live.want(Wish::full(Origin::Ball));
+        "noisy", "Show x_t or the clean prediction", on(NONE, Key::X),
+            "While denoising.", |app, _| app.show_noisy = !app.show_noisy;
+        "clear-waypoints", "Remove all waypoints", None,
+            "Leaves start and goal.", |app, _| super::stage::input::clear_waypoints(app);
+        "reset-trials", "Reset the success count", None,
+            "Starts counting reached goals anew.", |app, _| app.session.reset_trials();
+    }
+    "Stage": {
+        "tool-move", "Move start, goal and waypoints", on(NONE, Key::V),
+            "Shift+click adds a waypoint, right click removes it.",
+            |app, _| app.stage.tool = Tool::Move;
+        "tool-paint", "Paint walls", on(NONE, Key::W),
+            "Drag over free cells.", |app, _| app.stage.tool = Tool::Paint;
+        "tool-erase", "Erase walls", on(NONE, Key::E),
+            "Drag over walls.", |app, _| app.stage.tool = Tool::Erase;
+        "fit", "Fit the maze into the stage", on(NONE, Key::F),
+            "Undoes zooming (wheel) and panning (middle button).",
+            |app, _| app.stage.camera.reset();
+    }
+    "Scene": {
+        "undo", "Undo", on(CTRL, Key::Z),
+            "Takes back the last edit of the scene.", |app, _| app.travel(true);
+        "redo", "Redo", on(CTRL_SHIFT, Key::Z),
+            "Does it again.", |app, _| app.travel(false);
+        "open", "Open scene…", on(CTRL, Key::O),
+            "A scene file; dropping one on the window works too.",
+            |app, _| app.ask_path(Purpose::OpenScene);
+        "save", "Save scene", on(CTRL, Key::S),
+            "To where it came from.", |app, _| app.save(None);
+        "save-as", "Save scene as…", on(CTRL_SHIFT, Key::S),
+            "To another place.", |app, _| app.ask_path(Purpose::SaveScene);
+        "png", "Export picture (PNG)…", on(CTRL, Key::P),
+            "The stage as it is now, with axes.", |app, _| app.ask_path(Purpose::Png);
+        "gif-chain", "Export denoising (GIF)…", on(CTRL, Key::D),
+            "Noise becoming a plan.", |app, _| app.ask_path(Purpose::Gif(Clock::Denoising));
+        "gif-time", "Export the ball's way (GIF)…", on(CTRL, Key::G),
+            "The ball following the plan.", |app, _| app.ask_path(Purpose::Gif(Clock::Environment));
+    }
+    "Window": {
+        "palette", "All commands", on(CTRL, Key::K),
+            "Search and run.", |app, _| app.overlay = Some(Overlay::Palette(Palette::default()));
+        "keys", "Key map", on(NONE, Key::F1),
+            "Every key.", |app, _| app.overlay = Some(Overlay::Keys);
+        "theme", "Light or dark", on(CTRL, Key::L),
+            "Switches the colors.", |_, ctx| super::panels::top_bar::toggle_theme(ctx);
+        "controls", "Show or hide the controls", on(CTRL, Key::B),
+            "The panel on the left.", |app, _| app.show_controls = !app.show_controls;
+        "inspector", "Show or hide the inspector", on(CTRL, Key::I),
+            "The panel on the right.", |app, _| app.show_inspector = !app.show_inspector;
+        "larger", "Larger text", on(CTRL, Key::Equals),
+            "And everything else.", |_, ctx| scale(ctx, 1.1);
+        "smaller", "Smaller text", on(CTRL, Key::Minus),
+            "And everything else.", |_, ctx| scale(ctx, 1.0 / 1.1);
+        "quit", "Quit", on(CTRL, Key::Q),
+            "Closes the window.",
+            |_, ctx| ctx.send_viewport_cmd(egui::ViewportCommand::Close);
+    }
+}
+
+/// The row called `id`.
+pub fn find(id: &str) -> Option<&'static Command> {
+    ALL.iter().find(|command| command.id == id)
+}
+
+fn step(app: &mut App, steps: i32) {
+    let extent = app.live.extent();
+    app.transport.step(steps, &extent);
+}
+
+fn jump(app: &mut App, forward: bool) {
+    let extent = app.live.extent();
+    app.transport.jump(forward, &extent);
+}
+
+fn scale(ctx: &egui::Context, factor: f32) {
+    ctx.set_zoom_factor((ctx.zoom_factor() * factor).clamp(0.7, 2.5));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_and_keys_are_unique() {
+        for (i, a) in ALL.iter().enumerate() {
+            for b in &ALL[i + 1..] {
+                assert_ne!(a.id, b.id);
+                assert!(a.key.is_none() || a.key != b.key, "{} and {} share a key", a.id, b.id);
+            }
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! The layers' batches as egui shapes, for windows without GPU state.
+
+use eframe::egui::{Color32, Pos2, Shape, Stroke};
+
+use super::{Batch, Points};
+
+/// Most shapes a batch may become: this path is for tests, not for speed.
+const MAX_SHAPES: usize = 400;
+
+/// Shapes for `batch`, placed by `screen_from_world`.
+pub fn shapes(batch: &Batch, screen_from_world: impl Fn([f32; 2]) -> Pos2) -> Vec<Shape> {
+    match &batch.points {
+        Points::Ribbons(ribbons) => ribbons
+            .points()
+            .chunk_by(|a, b| a.line == b.line)
+            .take(MAX_SHAPES)
+            .filter_map(|line| {
+                let middle = line.get(line.len() / 2)?;
+                let stroke = Stroke::new(middle.width, color(middle.color));
+                let points = line.iter().map(|point| screen_from_world(point.position)).collect();
+                Some(Shape::line(points, stroke))
+            })
+            .collect(),
+        Points::Particles(particles) => {
+            let stride = particles.points().len().div_ceil(MAX_SHAPES).max(1);
+            particles
+                .points()
+                .iter()
+                .step_by(stride)
+                .map(|point| {
+                    let center = screen_from_world(point.position);
+                    Shape::circle_filled(center, point.radius * 0.5, color(point.color))
+                })
+                .collect()
+        }
+    }
+}
+
+fn color([r, g, b, a]: [u8; 4]) -> Color32 {
+    Color32::from_rgba_unmultiplied(r, g, b, a)
+}

@@ -1,0 +1,308 @@
+//! GPU layers: what the stage draws too much of for shapes.
+//!
+//! A layer is one file that says how its points lie in memory, one WGSL file
+//! in `shaders/`, and one row in [`ALL`]; this file turns rows into pipelines
+//! and batches of points into draws. Where there is no GPU state (tests), the
+//! same batches become egui shapes in [`fallback`].
+
+pub mod fallback;
+mod particles;
+mod trajectories;
+
+use eframe::egui;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use eframe::egui_wgpu::{self, wgpu};
+
+pub use particles::{Particle, Particles};
+pub use trajectories::{RibbonPoint, Ribbons};
+
+/// A row of the layer table.
+pub struct Layer {
+    /// Key, and the name of the shader file.
+    pub id: &'static str,
+    /// One sentence on what it draws.
+    pub help: &'static str,
+    /// The shader: entry points `vs_main`, `fs_gamma` and `fs_linear`, and the
+    /// view's uniform buffer at group 0, binding 0.
+    pub shader: &'static str,
+    /// Bytes between points.
+    stride: usize,
+    /// Vertex attributes, one list for each time the point buffer is bound;
+    /// binding `k` starts `k` points further on.
+    taps: &'static [&'static [wgpu::VertexAttribute]],
+}
+
+/// Every layer there is.
+pub const ALL: &[Layer] = &[trajectories::LAYER, particles::LAYER];
+
+/// Points of one layer, shared with the renderer.
+#[derive(Clone)]
+pub enum Points {
+    /// Polylines.
+    Ribbons(Arc<Ribbons>),
+    /// Soft round points.
+    Particles(Arc<Particles>),
+}
+
+impl Points {
+    fn layer(&self) -> usize {
+        match self {
+            Self::Ribbons(_) => 0,
+            Self::Particles(_) => 1,
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Ribbons(ribbons) => bytemuck::cast_slice(ribbons.points()),
+            Self::Particles(particles) => bytemuck::cast_slice(particles.points()),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Ribbons(ribbons) => ribbons.points().len(),
+            Self::Particles(particles) => particles.points().len(),
+        }
+    }
+}
+
+/// Points with the name of the buffer they live in and the version of its
+/// content: the upload happens when the version changes.
+#[derive(Clone)]
+pub struct Batch {
+    /// Which buffer. One draw a frame for each.
+    pub slot: u64,
+    /// Changes whenever `points` do.
+    pub generation: u64,
+    /// What to draw.
+    pub points: Points,
+}
+
+/// From world to the clip space of the viewport, and its size.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct View {
+    /// `clip.x = row_x[0] * x + row_x[1] * y + row_x[2]`; the fourth is unused.
+    pub row_x: [f32; 4],
+    /// The same for `clip.y`, which points up.
+    pub row_y: [f32; 4],
+    /// Viewport width and height in pixels, pixels per point, opacity.
+    pub extent: [f32; 4],
+}
+
+struct Slot {
+    generation: u64,
+    layer: usize,
+    n_points: usize,
+    buffer: wgpu::Buffer,
+    view: wgpu::Buffer,
+    bind_group: wgpu::BindGroup,
+}
+
+/// Pipelines and buffers of all layers on one device.
+pub struct Layers {
+    pipelines: Vec<wgpu::RenderPipeline>,
+    view_layout: wgpu::BindGroupLayout,
+    slots: HashMap<u64, Slot>,
+}
+
+impl Layers {
+    /// Compile every layer for surfaces of `format`.
+    pub fn new(device: &wgpu::Device, format: wgpu::TextureFormat) -> Self {
+        let view_layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+            label: Some("layer view"),
+            entries: &[wgpu::BindGroupLayoutEntry {
+                binding: 0,
+                visibility: wgpu::ShaderStages::VERTEX_FRAGMENT,
+                ty: wgpu::BindingType::Buffer {
+                    ty: wgpu::BufferBindingType::Uniform,
+                    has_dynamic_offset: false,
+                    min_binding_size: wgpu::BufferSize::new(size_of::<View>() as u64),
+                },
+                count: None,
+            }],
+        });
+        let pipelines =
+            ALL.iter().map(|layer| pipeline(device, format, &view_layout, layer)).collect();
+        Self { pipelines, view_layout, slots: HashMap::new() }
+    }
+
+    /// Bring a batch and its view to the device; points only if they changed.
+    pub fn upload(
+        &mut self,
+        device: &wgpu::Device,
+        queue: &wgpu::Queue,
+        batch: &Batch,
+        view: &View,
+    ) {
+        let bytes = batch.points.bytes();
+        let fits = self.slots.get(&batch.slot).is_some_and(|slot| {
+            slot.layer == batch.points.layer() && slot.buffer.size() >= bytes.len() as u64
+        });
+        if !fits {
+            let slot = self.make_slot(device, batch);
+            self.slots.insert(batch.slot, slot);
+        }
+        let Some(slot) = self.slots.get_mut(&batch.slot) else { return };
+        if !fits || slot.generation != batch.generation {
+            slot.generation = batch.generation;
+            slot.n_points = batch.points.len();
+            queue.write_buffer(&slot.buffer, 0, bytes);
+        }
+        queue.write_buffer(&slot.view, 0, bytemuck::bytes_of(view));
+    }
+
+    /// Draw a slot that [`Layers::upload`] filled.
+    pub fn draw(&self, pass: &mut wgpu::RenderPass<'_>, slot: u64) {
+        let Some(slot) = self.slots.get(&slot) else { return };
+        let (Some(layer), Some(pipeline)) = (ALL.get(slot.layer), self.pipelines.get(slot.layer))
+        else {
+            return;
+        };
+        let instances = (slot.n_points + 1).saturating_sub(layer.taps.len());
+        if slot.n_points == 0 || instances == 0 {
+            return;
+        }
+        pass.set_pipeline(pipeline);
+        pass.set_bind_group(0, &slot.bind_group, &[]);
+        for tap in 0..layer.taps.len() {
+            let offset = (tap * layer.stride) as u64;
+            pass.set_vertex_buffer(tap as u32, slot.buffer.slice(offset..));
+        }
+        pass.draw(0..4, 0..instances as u32);
+    }
+
+    fn make_slot(&self, device: &wgpu::Device, batch: &Batch) -> Slot {
+        // Room to grow: a chain's batches differ little in size.
+        let size = batch.points.bytes().len().next_power_of_two().max(4096) as u64;
+        let buffer = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("layer points"),
+            size,
+            usage: wgpu::BufferUsages::VERTEX | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        let view = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("layer view"),
+            size: size_of::<View>() as u64,
+            usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        let bind_group = device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some("layer view"),
+            layout: &self.view_layout,
+            entries: &[wgpu::BindGroupEntry { binding: 0, resource: view.as_entire_binding() }],
+        });
+        Slot {
+            generation: 0,
+            layer: batch.points.layer(),
+            n_points: 0,
+            buffer,
+            view,
+            bind_group,
+        }
+    }
+}
+
+fn pipeline(
+    device: &wgpu::Device,
+    format: wgpu::TextureFormat,
+    view_layout: &wgpu::BindGroupLayout,
+    layer: &Layer,
+) -> wgpu::RenderPipeline {
+    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+        label: Some(layer.id),
+        source: wgpu::ShaderSource::Wgsl(layer.shader.into()),
+    });
+    let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+        label: Some(layer.id),
+        bind_group_layouts: &[Some(view_layout)],
+        immediate_size: 0,
+    });
+    let buffers: Vec<_> = layer
+        .taps
+        .iter()
+        .map(|&attributes| {
+            Some(wgpu::VertexBufferLayout {
+                array_stride: layer.stride as u64,
+                step_mode: wgpu::VertexStepMode::Instance,
+                attributes,
+            })
+        })
+        .collect();
+    device.create_render_pipeline(&wgpu::RenderPipelineDescriptor {
+        label: Some(layer.id),
+        layout: Some(&layout),
+        vertex: wgpu::VertexState {
+            module: &module,
+            entry_point: Some("vs_main"),
+            compilation_options: wgpu::PipelineCompilationOptions::default(),
+            buffers: &buffers,
+        },
+        primitive: wgpu::PrimitiveState {
+            topology: wgpu::PrimitiveTopology::TriangleStrip,
+            ..Default::default()
+        },
+        depth_stencil: None,
+        multisample: wgpu::MultisampleState::default(),
+        fragment: Some(wgpu::FragmentState {
+            module: &module,
+            entry_point: Some(if format.is_srgb() { "fs_linear" } else { "fs_gamma" }),
+            compilation_options: wgpu::PipelineCompilationOptions::default(),
+            targets: &[Some(wgpu::ColorTargetState {
+                format,
+                blend: Some(wgpu::BlendState::PREMULTIPLIED_ALPHA_BLENDING),
+                write_mask: wgpu::ColorWrites::ALL,
+            })],
+        }),
+        multiview_mask: None,
+        cache: None,
+    })
+}
+
+/// Compile the layers into egui's renderer. Without GPU state, do nothing.
+pub fn install(render_state: Option<&egui_wgpu::RenderState>) {
+    let Some(state) = render_state else { return };
+    let layers = Layers::new(&state.device, state.target_format);
+    state.renderer.write().callback_resources.insert(layers);
+}
+
+/// Draws one batch when egui paints.
+struct Draw {
+    batch: Batch,
+    view: View,
+}
+
+impl egui_wgpu::CallbackTrait for Draw {
+    fn prepare(
+        &self,
+        device: &wgpu::Device,
+        queue: &wgpu::Queue,
+        _screen: &egui_wgpu::ScreenDescriptor,
+        _encoder: &mut wgpu::CommandEncoder,
+        resources: &mut egui_wgpu::CallbackResources,
+    ) -> Vec<wgpu::CommandBuffer> {
+        if let Some(layers) = resources.get_mut::<Layers>() {
+            layers.upload(device, queue, &self.batch, &self.view);
+        }
+        Vec::new()
+    }
+
+    fn paint(
+        &self,
+        _info: egui::PaintCallbackInfo,
+        pass: &mut wgpu::RenderPass<'static>,
+        resources: &egui_wgpu::CallbackResources,
+    ) {
+        if let Some(layers) = resources.get::<Layers>() {
+            layers.draw(pass, self.batch.slot);
+        }
+    }
+}
+
+/// A shape that draws `batch` over `rect`, which is what `view` maps to.
+pub fn callback(rect: egui::Rect, batch: Batch, view: View) -> egui::Shape {
+    egui_wgpu::Callback::new_paint_callback(rect, Draw { batch, view }).into()
+}

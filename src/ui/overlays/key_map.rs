@@ -1,0 +1,64 @@
+//! The key map: every command that has a key, by group.
+
+use eframe::egui::{Context, Grid, Ui};
+
+use super::{Outcome, dialog, title};
+use crate::ui::command;
+use crate::ui::theme::{BODY, Colors, number, strong};
+use crate::ui::widgets::key_name;
+
+/// What the mouse does on the stage.
+const MOUSE: &[(&str, &str)] = &[
+    ("Drag", "move start, goal or a waypoint"),
+    ("Shift+click", "add a waypoint"),
+    ("Right click", "remove a waypoint"),
+    ("Wheel", "zoom"),
+    ("Middle drag", "pan"),
+    ("Double click", "fit"),
+];
+
+/// Show it.
+pub fn show(ctx: &Context) -> Outcome {
+    dialog(ctx, "key map", 720.0, |ui| {
+        title(ui, "Keys");
+        ui.add_space(8.0);
+        ui.columns(2, |columns| {
+            if let [left, right] = columns {
+                group(left, "Play");
+                group(left, "Plan");
+                group(left, "Stage");
+                group(right, "Scene");
+                group(right, "Window");
+                mouse(right);
+            }
+        });
+        ui.add_space(8.0);
+        if ui.button("Close").clicked() { Outcome::Close } else { Outcome::Stay }
+    })
+}
+
+fn group(ui: &mut Ui, name: &'static str) {
+    let ctx = ui.ctx().clone();
+    let rows = command::ALL.iter().filter(|command| command.group == name);
+    let rows: Vec<(String, &str)> = rows
+        .filter_map(|command| Some((key_name(&ctx, &command.key?), command.title)))
+        .collect();
+    table(ui, name, rows.iter().map(|(key, what)| (key.as_str(), *what)));
+}
+
+fn mouse(ui: &mut Ui) {
+    table(ui, "Mouse on the stage", MOUSE.iter().copied());
+}
+
+fn table<'a>(ui: &mut Ui, name: &str, rows: impl Iterator<Item = (&'a str, &'a str)>) {
+    let colors = Colors::of(ui.ctx());
+    ui.label(strong(name, BODY).color(colors.accent()));
+    Grid::new(name).num_columns(2).min_col_width(112.0).spacing([8.0, 4.0]).show(ui, |ui| {
+        for (key, what) in rows {
+            ui.label(number(key).color(colors.muted_ink()));
+            ui.label(what);
+            ui.end_row();
+        }
+    });
+    ui.add_space(12.0);
+}

@@ -1,0 +1,75 @@
+//! What a request drew and what was picked.
+
+use eframe::egui;
+use eframe::egui::{Sense, Ui, vec2};
+
+use crate::ui::app::App;
+use crate::ui::theme::Colors;
+use crate::ui::widgets::{fact, muted};
+
+const STRIP_HEIGHT: f32 = 40.0;
+
+/// Show the summary.
+pub fn show(app: &mut App, ui: &mut Ui) {
+    let Some(film) = app.live.complete().cloned() else {
+        ui.label(muted(ui, "No plan yet."));
+        return;
+    };
+    let n = film.n_candidates();
+    let feasible = film.candidates.iter().filter(|candidate| candidate.feasible).count();
+    strip(ui, &film);
+    fact(ui, "feasible", format!("{feasible} of {n}"));
+    let Some(plan) = &film.plan else { return };
+    let dt = plan.dt_secs;
+    let planned_secs = plan.duration_steps * dt;
+    fact(ui, "chosen duration", format!("{planned_secs:.2} s ({:.0} steps)", plan.duration_steps));
+    let actual = app.live.rollout().filter(|rollout| rollout.film_id == film.id);
+    let arrival = actual.and_then(|rollout| rollout.arrival_step);
+    let arrival = match (actual, arrival) {
+        (_, Some(step)) => format!("{:.2} s", step as f32 * dt),
+        (Some(rollout), None) if rollout.finished => "never".to_owned(),
+        _ => "-".to_owned(),
+    };
+    fact(ui, "arrival within the radius", arrival);
+    if let Some(chosen) = film.chosen.and_then(|index| film.candidates.get(index)) {
+        fact(ui, "peak speed", format!("{:.2} /s", chosen.peak_speed));
+        fact(ui, "points in walls", chosen.points_in_walls.to_string());
+    }
+    if let Some(rollout) = actual {
+        fact(ui, "steps against a wall", rollout.contact_steps.to_string());
+        if rollout.plans.len() > 1 {
+            fact(ui, "plans followed", rollout.plans.len().to_string());
+        }
+    }
+}
+
+/// One bar per candidate: its duration, and whether it can be followed.
+fn strip(ui: &mut Ui, film: &crate::plan::Film) {
+    let colors = Colors::of(ui.ctx());
+    let (rect, response) =
+        ui.allocate_exact_size(vec2(ui.available_width(), STRIP_HEIGHT), Sense::hover());
+    let n = film.candidates.len();
+    let longest = film.durations.iter().copied().fold(1.0_f32, f32::max);
+    if n == 0 {
+        return;
+    }
+    let width = rect.width() / n as f32;
+    let painter = ui.painter();
+    for (index, candidate) in film.candidates.iter().enumerate() {
+        let height = (rect.height() - 2.0) * (candidate.duration_steps / longest).clamp(0.05, 1.0);
+        let left = rect.left() + index as f32 * width;
+        let bar = egui::Rect::from_min_max(
+            egui::pos2(left, rect.bottom() - height),
+            egui::pos2(left + (width - 1.0).max(0.8), rect.bottom()),
+        );
+        let ink = match (film.chosen == Some(index), candidate.feasible) {
+            (true, _) => colors.chosen(),
+            (_, true) => colors.accent().gamma_multiply(0.75),
+            (_, false) => colors.infeasible().gamma_multiply(0.55),
+        };
+        painter.rect_filled(bar, 1.0, ink);
+    }
+    response.on_hover_text(
+        "One bar per candidate, as high as it is long. White is chosen, blue feasible, red not.",
+    );
+}

@@ -1,0 +1,141 @@
+//! The chosen plan's coordinates over time, with what the ball did.
+
+use eframe::egui;
+use eframe::egui::{Color32, Ui};
+use egui_plot::{AxisHints, HPlacement, Line, LineStyle, Plot, PlotPoints, VLine};
+
+use crate::plan::{Plan, Rollout};
+use crate::ui::app::App;
+use crate::ui::theme::{Colors, SMALL};
+use crate::ui::widgets::muted;
+
+/// Height of one plot.
+const HEIGHT: f32 = 112.0;
+/// Most points in a line.
+const MAX_POINTS: usize = 160;
+
+/// Show positions and velocities.
+pub fn show(app: &mut App, ui: &mut Ui) {
+    let plan = app.live.complete().and_then(|film| film.plan.clone());
+    let Some(plan) = plan else {
+        ui.label(muted(ui, "No plan yet."));
+        return;
+    };
+    let rollout = app.live.rollout().cloned();
+    let rollout = rollout.as_deref();
+    let now = app.transport.time_secs;
+    plot(ui, "position", "", [0, 1], &plan, rollout, now);
+    plot(ui, "velocity", "/s", [2, 3], &plan, rollout, now);
+    legend(ui);
+}
+
+fn plot(
+    ui: &mut Ui,
+    name: &'static str,
+    unit: &'static str,
+    dims: [usize; 2],
+    plan: &Plan,
+    rollout: Option<&Rollout>,
+    now: f32,
+) {
+    let colors = Colors::of(ui.ctx());
+    let tick_font = egui::FontId::proportional(10.0);
+    let x_axis = AxisHints::new_x()
+        .formatter(|mark, _| format!("{} s", mark.value))
+        .tick_label_color(colors.muted_ink())
+        .tick_label_font(tick_font.clone())
+        .min_thickness(12.0);
+    let y_axis = AxisHints::new_y()
+        .label(egui::RichText::new(format!("{name} {unit}")).size(SMALL).color(colors.muted_ink()))
+        .placement(HPlacement::Left)
+        .tick_label_color(colors.muted_ink())
+        .tick_label_font(tick_font)
+        .min_thickness(24.0);
+    Plot::new(name)
+        .height(HEIGHT)
+        .show_background(false)
+        .custom_x_axes(vec![x_axis])
+        .custom_y_axes(vec![y_axis])
+        .grid_color(colors.line())
+        .allow_drag(false)
+        .allow_zoom(false)
+        .allow_scroll(false)
+        .allow_boxed_zoom(false)
+        .allow_double_click_reset(false)
+        .show_crosshair(false)
+        .set_margin_fraction(egui::vec2(0.01, 0.08))
+        .show(ui, |plot| {
+            for (index, dim) in dims.into_iter().enumerate() {
+                let ink = colors.coordinate(index);
+                let planned = series(&plan.states, dim, plan.dt_secs, f32::INFINITY);
+                plot.line(line("planned", index, planned, ink.gamma_multiply(0.7), 1.0, true));
+                if let Some(rollout) = rollout {
+                    let done = series(&rollout.states, dim, rollout.dt_secs, now);
+                    plot.line(line("executed", index, done, ink, 2.0, false));
+                }
+            }
+            plot.vline(VLine::new("now", f64::from(now)).color(colors.ink()).width(1.0));
+        });
+}
+
+fn line(
+    name: &str,
+    index: usize,
+    points: Vec<[f64; 2]>,
+    ink: Color32,
+    width: f32,
+    dashed: bool,
+) -> Line<'static> {
+    let style = if dashed { LineStyle::dashed_dense() } else { LineStyle::Solid };
+    Line::new(format!("{name} {index}"), PlotPoints::new(points))
+        .color(ink)
+        .width(width)
+        .style(style)
+        .allow_hover(false)
+}
+
+/// One coordinate over seconds, thinned to what a small plot can show.
+fn series(states: &[Vec<f32>], dim: usize, dt_secs: f32, until_secs: f32) -> Vec<[f64; 2]> {
+    let shown = (until_secs / dt_secs.max(1e-6)) as usize;
+    let states = &states[..states.len().min(shown.saturating_add(1))];
+    let stride = states.len().div_ceil(MAX_POINTS).max(1);
+    let last = states.len().saturating_sub(1);
+    (0..states.len())
+        .filter(|index| index % stride == 0 || *index == last)
+        .filter_map(|index| {
+            let value = *states[index].get(dim)?;
+            Some([f64::from(index as f32 * dt_secs), f64::from(value)])
+        })
+        .collect()
+}
+
+fn legend(ui: &mut Ui) {
+    let colors = Colors::of(ui.ctx());
+    ui.horizontal(|ui| {
+        ui.spacing_mut().item_spacing.x = 4.0;
+        for (index, name) in ["x", "y"].into_iter().enumerate() {
+            let (rect, _) = ui.allocate_exact_size(egui::vec2(12.0, 8.0), egui::Sense::hover());
+            let stroke = egui::Stroke::new(2.0, colors.coordinate(index));
+            ui.painter().hline(rect.x_range(), rect.center().y, stroke);
+            ui.label(muted(ui, name));
+            ui.add_space(8.0);
+        }
+        ui.label(muted(ui, "dashed: planned, solid: executed"));
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_series_is_thinned_and_keeps_its_last_point() {
+        let states: Vec<Vec<f32>> = (0..1000).map(|i| vec![i as f32]).collect();
+        let all = series(&states, 0, 0.01, f32::INFINITY);
+        assert!(all.len() <= MAX_POINTS + 2);
+        assert_eq!(all.last().map(|point| point[1]), Some(999.0));
+        let half = series(&states, 0, 0.01, 5.0);
+        assert!((half.last().unwrap()[0] - 5.0).abs() < 1e-4);
+        assert!(series(&states, 7, 0.01, 5.0).is_empty());
+    }
+}

@@ -1,0 +1,133 @@
+//! Panels: one file and one row in a table each.
+
+pub mod candidates;
+pub mod controls;
+pub mod curves;
+pub mod denoise;
+pub mod model_card;
+pub mod status;
+pub mod top_bar;
+pub mod waypoints;
+
+use eframe::egui::{CentralPanel, Frame, Margin, Panel, ScrollArea, Ui};
+
+use super::app::App;
+use super::theme::{Colors, strong};
+use super::{stage, theme, transport};
+
+/// A row of the inspector's or the controls' table.
+pub struct Section {
+    /// Stable name.
+    pub id: &'static str,
+    /// Shown above it.
+    pub title: &'static str,
+    /// One sentence, for the title's tooltip.
+    pub help: &'static str,
+    /// Draws it.
+    pub show: fn(&mut App, &mut Ui),
+}
+
+/// The sections of the panel on the left.
+pub const CONTROLS: &[Section] = &[
+    Section {
+        id: "knobs",
+        title: "",
+        help: "",
+        show: controls::show,
+    },
+    Section {
+        id: "waypoints",
+        title: "Waypoints",
+        help: "Points the plan must pass: start and goal are two cases of the same constraint.",
+        show: waypoints::show,
+    },
+];
+
+/// The sections of the inspector on the right.
+pub const INSPECTOR: &[Section] = &[
+    Section {
+        id: "denoise",
+        title: "Denoising",
+        help: "From noise to plan, step by step. The chain is read from left to right.",
+        show: denoise::show,
+    },
+    Section {
+        id: "curves",
+        title: "Chosen plan",
+        help: "The plan's coordinates over time, and what the ball did.",
+        show: curves::show,
+    },
+    Section {
+        id: "candidates",
+        title: "Candidates",
+        help: "What was drawn, and what was picked.",
+        show: candidates::show,
+    },
+    Section {
+        id: "model",
+        title: "Model",
+        help: "Where the weights come from.",
+        show: model_card::show,
+    },
+];
+
+const CONTROLS_WIDTH: f32 = 240.0;
+const INSPECTOR_WIDTH: f32 = 312.0;
+const TOP_HEIGHT: f32 = 48.0;
+const STATUS_HEIGHT: f32 = 28.0;
+
+/// Lay out the window.
+pub fn show(app: &mut App, ui: &mut Ui) {
+    let colors = Colors::of(ui.ctx());
+    let bar = |margin_y: i8| {
+        Frame::new().fill(colors.panel()).inner_margin(Margin::symmetric(16, margin_y))
+    };
+    Panel::top("top bar")
+        .exact_size(TOP_HEIGHT)
+        .frame(bar(0))
+        .show_separator_line(false)
+        .show(ui, |ui| top_bar::show(app, ui));
+    Panel::bottom("status")
+        .exact_size(STATUS_HEIGHT)
+        .frame(bar(0))
+        .show_separator_line(false)
+        .show(ui, |ui| status::show(app, ui));
+    Panel::bottom("transport")
+        .exact_size(transport::bar::HEIGHT)
+        .frame(bar(0))
+        .show_separator_line(false)
+        .show(ui, |ui| transport::bar::show(app, ui));
+    if app.show_controls {
+        Panel::left("controls")
+            .exact_size(CONTROLS_WIDTH)
+            .resizable(false)
+            .frame(bar(0))
+            .show_separator_line(false)
+            .show(ui, |ui| sections(app, ui, "controls", CONTROLS));
+    }
+    if app.show_inspector {
+        Panel::right("inspector")
+            .exact_size(INSPECTOR_WIDTH)
+            .resizable(false)
+            .frame(bar(0))
+            .show_separator_line(false)
+            .show(ui, |ui| sections(app, ui, "inspector", INSPECTOR));
+    }
+    CentralPanel::no_frame()
+        .frame(Frame::new().fill(colors.background()))
+        .show(ui, |ui| stage::show(app, ui));
+}
+
+fn sections(app: &mut App, ui: &mut Ui, id: &str, table: &[Section]) {
+    ScrollArea::vertical().id_salt(id).auto_shrink(false).show(ui, |ui| {
+        ui.spacing_mut().item_spacing.y = 4.0;
+        for section in table {
+            if !section.title.is_empty() {
+                ui.add_space(theme::GRID);
+                ui.label(strong(section.title, theme::BODY)).on_hover_text(section.help);
+            }
+            ui.push_id(section.id, |ui| (section.show)(app, ui));
+        }
+        ui.add_space(theme::GRID * 2.0);
+    });
+}

@@ -1,0 +1,99 @@
+//! The status line: speed, success, device and weights, in numbers that say
+//! what they are.
+
+use eframe::egui;
+use eframe::egui::{Align, Layout, Ui};
+
+use crate::lab::{Phase, Status};
+use crate::plan::Selection;
+use crate::ui::app::App;
+use crate::ui::theme::{Colors, small};
+use crate::ui::widgets::muted;
+
+/// Show the line.
+pub fn show(app: &mut App, ui: &mut Ui) {
+    let colors = Colors::of(ui.ctx());
+    let status = app.session.status();
+    let selection = app.session.scene().plan.selection;
+    ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
+        ui.spacing_mut().item_spacing.x = 24.0;
+        ui.label(figure(ui, &planning(status)));
+        ui.label(figure(ui, &success(status.reached, status.trials)))
+            .on_hover_text("Rollouts that reached their goal, with one standard error.");
+        let note = match selection {
+            Selection::ReadsMap => "selection reads the map",
+            Selection::Blind => "selection never looks at the map",
+        };
+        ui.label(muted(ui, note)).on_hover_text(
+            "Published planners pick no plan by the walls; compare with the blind selection.",
+        );
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            if let Some(model) = &status.model {
+                let trained = match model.trained_steps {
+                    0 => "untrained".to_owned(),
+                    steps => format!("{} steps trained", thousands(steps)),
+                };
+                ui.label(muted(ui, format!("{}, {trained}", model.preset)));
+            }
+            ui.label(small(&status.device).color(colors.ink()))
+                .on_hover_text(&status.device_reason);
+        });
+    });
+}
+
+fn figure(ui: &Ui, text: &str) -> egui::RichText {
+    small(text).color(Colors::of(ui.ctx()).ink())
+}
+
+fn planning(status: &Status) -> String {
+    match (&status.phase, status.plan_ms) {
+        (Phase::Loading, _) => "loading the weights".into(),
+        (Phase::Failed, _) => "no planner".into(),
+        (_, Some(ms)) => match status.plans_per_sec {
+            Some(rate) => format!("plan {ms:.0} ms ({rate:.0} Hz)"),
+            None => format!("plan {ms:.0} ms"),
+        },
+        (_, None) => "planning".into(),
+    }
+}
+
+/// A success rate with its standard error and count.
+fn success(reached: usize, trials: usize) -> String {
+    if trials == 0 {
+        return "reached: no rollout yet".into();
+    }
+    let n = trials as f64;
+    let rate = reached as f64 / n;
+    let error = (rate * (1.0 - rate) / n).sqrt();
+    format!("reached {:.1} % ± {:.1} (n {trials})", rate * 100.0, error * 100.0)
+}
+
+/// 12345 as 12 345.
+pub fn thousands(value: usize) -> String {
+    let digits = value.to_string();
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            out.push('\u{a0}');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_carry_their_error_and_count() {
+        assert_eq!(success(0, 0), "reached: no rollout yet");
+        assert_eq!(success(90, 100), "reached 90.0 % ± 3.0 (n 100)");
+    }
+
+    #[test]
+    fn thousands_are_grouped() {
+        assert_eq!(thousands(999), "999");
+        assert_eq!(thousands(1_234_567), "1\u{a0}234\u{a0}567");
+    }
+}

@@ -1,0 +1,171 @@
+//! The stage: the maze, what the model makes of it, and everything that can be
+//! dragged.
+
+pub mod camera;
+pub mod cloud;
+pub mod input;
+mod overlay;
+mod things;
+pub mod walls;
+
+use eframe::egui;
+use eframe::egui::{Rect, Sense, Ui};
+
+use crate::lab::scene::StageConfig;
+
+use super::app::App;
+use super::theme::Colors;
+use camera::{Camera, Look};
+use cloud::{Cloud, CloudStyle};
+use things::Curves;
+
+/// Room around the maze for ticks and notes.
+const MARGIN: f32 = 44.0;
+/// First buffer slot of the stage.
+const CLOUD_SLOT: u64 = 1;
+const STYLE: CloudStyle = CloudStyle {
+    max_candidates: 128,
+    max_particles: 6200,
+    width: 1.5,
+    radius: 4.0,
+    strength: 1.0,
+};
+
+/// What a drag on the stage does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tool {
+    /// Moves start, goal and waypoints.
+    #[default]
+    Move,
+    /// Builds walls.
+    Paint,
+    /// Removes walls.
+    Erase,
+}
+
+/// Something on the stage that can be dragged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handle {
+    /// Where plans start.
+    Start,
+    /// Where they end.
+    Goal,
+    /// A waypoint, by index.
+    Via(usize),
+}
+
+/// A drag in progress; the scene learns of it when it ends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Drag {
+    /// What is being dragged.
+    pub handle: Handle,
+    /// The legal position nearest to the pointer.
+    pub position: [f32; 2],
+}
+
+/// Camera, tool, drag and what is cached for painting.
+#[derive(Default)]
+pub struct Stage {
+    /// Zoom and pan.
+    pub camera: Look,
+    /// What dragging does.
+    pub tool: Tool,
+    pub(super) drag: Option<Drag>,
+    /// Cells painted in this stroke.
+    pub(super) stroke: usize,
+    rect: Option<Rect>,
+    cloud: Cloud,
+    curves: Curves,
+}
+
+impl Stage {
+    /// The scene's stage with what is being dragged in its new place.
+    pub fn with_drag(&self, stage: &StageConfig) -> StageConfig {
+        let mut stage = stage.clone();
+        if let Some(drag) = self.drag {
+            match drag.handle {
+                Handle::Start => stage.start = drag.position,
+                Handle::Goal => stage.goal = drag.position,
+                Handle::Via(index) => {
+                    if let Some(via) = stage.via.get_mut(index) {
+                        via.position = drag.position;
+                    }
+                }
+            }
+        }
+        stage
+    }
+
+    /// Where the stage is in the window, once it was shown.
+    pub fn rect(&self) -> Option<Rect> {
+        self.rect
+    }
+
+    /// What is being dragged.
+    pub fn drag(&self) -> Option<Drag> {
+        self.drag
+    }
+
+    /// Another scene: forget the view and what was dragged.
+    pub fn reset(&mut self) {
+        self.camera.reset();
+        self.drag = None;
+        self.cloud.clear();
+    }
+}
+
+/// The camera for an app's stage, once it was shown.
+pub fn camera(app: &App) -> Option<Camera> {
+    let rect = app.stage.rect?;
+    Some({
+        let bounds = walls::shown_bounds(&app.place.layout);
+        app.stage.camera.camera(rect.shrink(MARGIN), bounds).within(rect)
+    })
+}
+
+/// Show the stage and let it be worked with.
+pub fn show(app: &mut App, ui: &mut Ui) {
+    let rect = ui.available_rect_before_wrap();
+    app.stage.rect = Some(rect);
+    let response = ui.allocate_rect(rect, Sense::click_and_drag());
+    let Some(camera) = camera(app) else { return };
+    let colors = Colors::of(ui.ctx());
+    let painter = ui.painter_at(rect);
+    walls::paint(&painter, &app.place.layout, &camera, colors);
+    overlay::ticks(app, &painter, &camera, colors);
+    paint_plans(app, ui, &painter, &camera, colors);
+    input::background(app, ui, &response, &camera);
+    input::handles(app, ui, &camera);
+    things::handles(app, &painter, &camera, colors);
+    things::ball(app, &painter, &camera, colors);
+    overlay::show(app, ui, rect, &camera);
+}
+
+fn paint_plans(
+    app: &mut App,
+    ui: &Ui,
+    painter: &egui::Painter,
+    camera: &Camera,
+    colors: Colors,
+) {
+    let has_gpu = app.has_gpu();
+    let ppp = ui.pixels_per_point();
+    if let Some(film) = app.live.film().cloned() {
+        let position = app.transport.chain;
+        let end = film.total_steps as f32;
+        // Once the ball rolls, the cloud steps back behind the chosen plan.
+        let rolls = position >= end && app.transport.time_secs > 0.0;
+        let ctx = ui.ctx();
+        let opacity = ctx.animate_bool_with_time(egui::Id::unique("cloud recedes"), !rolls, 0.4);
+        let opacity = egui::lerp(0.62..=1.0, opacity);
+        app.stage.cloud.update(&film, position, app.show_noisy, colors, &STYLE);
+        for shape in app.stage.cloud.shapes(camera, ppp, CLOUD_SLOT, opacity, has_gpu) {
+            painter.add(shape);
+        }
+    }
+    let App { stage, live, transport, .. } = app;
+    stage.curves.update(live, transport, colors);
+    for shape in stage.curves.shapes(camera, ppp, has_gpu, live, transport) {
+        painter.add(shape);
+    }
+}

@@ -1,0 +1,127 @@
+//! The transport bar: one set of buttons, both clocks.
+
+use eframe::egui;
+use eframe::egui::{Align, DragValue, Layout, Response, Slider, Ui};
+
+use super::{Clock, Extent, SPEEDS};
+use crate::ui::app::{App, Proposal};
+use crate::ui::command;
+use crate::ui::icons::{self, Icon};
+use crate::ui::theme::{Colors, GRID, number, small};
+use crate::ui::widgets::tip_of;
+
+/// Height of the bar in points.
+pub const HEIGHT: f32 = 48.0;
+/// Narrowest scrubber.
+const MIN_SCRUB: f32 = 72.0;
+/// Everything on the bar beside the scrubbers.
+const FIXED_WIDTH: f32 = 620.0;
+
+/// Show the bar.
+pub fn show(app: &mut App, ui: &mut Ui) {
+    let extent = app.live.extent();
+    ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
+        ui.spacing_mut().item_spacing.x = 2.0;
+        buttons(app, ui);
+        ui.spacing_mut().item_spacing.x = GRID;
+        ui.add_space(GRID);
+        let scrub = ((ui.available_width() - FIXED_WIDTH + 180.0) / 2.0).max(MIN_SCRUB);
+        chain(app, ui, &extent, scrub);
+        ui.add_space(GRID);
+        time(app, ui, &extent, scrub);
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            let looping = app.transport.looping;
+            command_button(app, ui, Icon::Loop, "loop", looping);
+            speed(app, ui);
+        });
+    });
+}
+
+fn buttons(app: &mut App, ui: &mut Ui) {
+    command_button(app, ui, Icon::ToStart, "to-start", false);
+    command_button(app, ui, Icon::StepBack, "step-back", false);
+    let icon = if app.transport.playing { Icon::Pause } else { Icon::Play };
+    command_button(app, ui, icon, "play", false);
+    command_button(app, ui, Icon::StepForward, "step-forward", false);
+    command_button(app, ui, Icon::ToEnd, "to-end", false);
+}
+
+fn command_button(app: &mut App, ui: &mut Ui, icon: Icon, id: &str, selected: bool) {
+    let name = tip_of(ui.ctx(), id);
+    if icons::button(ui, icon, &name, selected).clicked()
+        && let Some(command) = command::find(id)
+    {
+        app.propose(Proposal::Run(command));
+    }
+}
+
+fn chain(app: &mut App, ui: &mut Ui, extent: &Extent, width: f32) {
+    clock_label(app, ui, Clock::Denoising, "Denoising", "Scrub the chain from noise to plan");
+    let end = extent.chain_steps.max(1) as f64;
+    let ready = f64::from(extent.chain_ready);
+    let mut position = f64::from(app.transport.chain);
+    let response = scrubber(ui, "Denoising step", &mut position, end, width);
+    if response.changed() {
+        app.transport.clock = Clock::Denoising;
+        app.transport.playing = false;
+        app.transport.chain = position.min(ready) as f32;
+    }
+    let text = if extent.chain_steps == 0 {
+        "-".to_owned()
+    } else {
+        format!("{:.0}/{}", app.transport.chain.floor(), extent.chain_steps)
+    };
+    fixed_text(ui, text, 40.0);
+}
+
+fn time(app: &mut App, ui: &mut Ui, extent: &Extent, width: f32) {
+    clock_label(app, ui, Clock::Environment, "Time", "Scrub the ball's way along the plan");
+    let end = f64::from(extent.time_secs.max(1e-3));
+    let mut position = f64::from(app.transport.time_secs);
+    let response = scrubber(ui, "Environment time", &mut position, end, width);
+    if response.changed() {
+        app.transport.clock = Clock::Environment;
+        app.transport.playing = false;
+        app.transport.time_secs = position as f32;
+    }
+    let text = format!("{:.2}/{:.2} s", app.transport.time_secs, extent.time_secs);
+    fixed_text(ui, text, 88.0);
+}
+
+fn scrubber(ui: &mut Ui, name: &str, value: &mut f64, end: f64, width: f32) -> Response {
+    ui.spacing_mut().slider_width = width;
+    ui.name_inputs(name, |ui| ui.add(Slider::new(value, 0.0..=end).show_value(false)))
+}
+
+/// The clock's name; the active one carries the accent, a click makes it so.
+fn clock_label(app: &mut App, ui: &mut Ui, clock: Clock, name: &str, help: &str) {
+    let colors = Colors::of(ui.ctx());
+    let active = app.transport.clock == clock;
+    let ink = if active { colors.accent() } else { colors.muted_ink() };
+    let button = egui::Button::new(small(name).color(ink)).frame(false);
+    if ui.add(button).on_hover_text(help).clicked() {
+        app.transport.clock = clock;
+    }
+}
+
+/// Text that changes all the time in a place that does not.
+fn fixed_text(ui: &mut Ui, text: String, width: f32) {
+    let size = egui::vec2(width, ui.available_height());
+    ui.allocate_ui_with_layout(size, Layout::left_to_right(Align::Center), |ui| {
+        ui.set_width(width);
+        ui.label(number(text).size(11.0));
+    });
+}
+
+fn speed(app: &mut App, ui: &mut Ui) {
+    let mut speed = app.transport.speed;
+    let field = DragValue::new(&mut speed)
+        .range(SPEEDS[0]..=SPEEDS[1])
+        .speed(0.01)
+        .max_decimals(2)
+        .suffix(" ×");
+    let response = ui.name_inputs("Playback speed", |ui| ui.add(field));
+    if response.on_hover_text("Playback speed; 1 is real time").changed() {
+        app.transport.speed = speed;
+    }
+}
