@@ -66,11 +66,7 @@ impl FileError {
             ErrorKind::NotFound | ErrorKind::NotADirectory => Self::Missing(path),
             ErrorKind::PermissionDenied => Self::Unreadable(path),
             ErrorKind::IsADirectory => Self::IsFolder(path),
-            _ => Self::Other {
-                path,
-                action: "read",
-                source,
-            },
+            _ => Self::Other { path, action: "read", source },
         }
     }
 
@@ -82,11 +78,7 @@ impl FileError {
             ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => Self::ReadOnly(path),
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::DiskFull(path),
             ErrorKind::IsADirectory => Self::IsFolder(path),
-            _ => Self::Other {
-                path,
-                action: "written",
-                source,
-            },
+            _ => Self::Other { path, action: "written", source },
         }
     }
 }
@@ -103,11 +95,7 @@ pub fn read_limited(path: &Path, max_bytes: u64) -> Result<Vec<u8>, FileError> {
     if metadata.is_dir() {
         return Err(FileError::IsFolder(path.to_path_buf()));
     }
-    let too_large = |size| FileError::TooLarge {
-        path: path.to_path_buf(),
-        size,
-        limit: max_bytes,
-    };
+    let too_large = |size| FileError::TooLarge { path: path.to_path_buf(), size, limit: max_bytes };
     if metadata.len() > max_bytes {
         return Err(too_large(metadata.len()));
     }
@@ -135,9 +123,7 @@ pub fn read_text_limited(path: &Path, max_bytes: u64) -> Result<String, FileErro
 /// Whatever the disk refuses; the old file is then still there.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let mut writer = AtomicWriter::create(path)?;
-    writer
-        .write_all(bytes)
-        .map_err(|source| FileError::writing(path, source))?;
+    writer.write_all(bytes).map_err(|source| FileError::writing(path, source))?;
     writer.commit()
 }
 
@@ -167,20 +153,14 @@ impl AtomicWriter {
         };
         if target.exists() {
             // A rename would replace even a file its owner has locked.
-            OpenOptions::new()
-                .append(true)
-                .open(&target)
-                .map_err(failed)?;
+            OpenOptions::new().append(true).open(&target).map_err(failed)?;
         }
         let folder = match target.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
         let file = temporary(folder, &target).map_err(failed)?;
-        Ok(Self {
-            file: BufWriter::with_capacity(1 << 16, file),
-            target,
-        })
+        Ok(Self { file: BufWriter::with_capacity(1 << 16, file), target })
     }
 
     /// Put the file in its place, after everything is on the disk.
@@ -190,9 +170,7 @@ impl AtomicWriter {
     pub fn commit(self) -> Result<(), FileError> {
         let Self { file, target } = self;
         let failed = |source| FileError::writing(&target, source);
-        let file = file
-            .into_inner()
-            .map_err(|error| failed(error.into_error()))?;
+        let file = file.into_inner().map_err(|error| failed(error.into_error()))?;
         file.as_file().sync_all().map_err(failed)?;
         file.persist(&target).map_err(|error| failed(error.error))?;
         Ok(())
@@ -295,23 +273,11 @@ mod tests {
     fn reading_names_what_is_wrong() {
         let folder = folder();
         let path = folder.path().join("file");
-        assert!(matches!(
-            read_limited(&path, 10),
-            Err(FileError::Missing(_))
-        ));
-        assert!(matches!(
-            read_limited(folder.path(), 10),
-            Err(FileError::IsFolder(_))
-        ));
+        assert!(matches!(read_limited(&path, 10), Err(FileError::Missing(_))));
+        assert!(matches!(read_limited(folder.path(), 10), Err(FileError::IsFolder(_))));
         write_atomic(&path, &[0xff; 20]).unwrap();
-        assert!(matches!(
-            read_limited(&path, 10),
-            Err(FileError::TooLarge { size: 20, .. })
-        ));
-        assert!(matches!(
-            read_text_limited(&path, 20),
-            Err(FileError::NotText(_))
-        ));
+        assert!(matches!(read_limited(&path, 10), Err(FileError::TooLarge { size: 20, .. })));
+        assert!(matches!(read_text_limited(&path, 20), Err(FileError::NotText(_))));
         let message = read_limited(&path, 10).unwrap_err().to_string();
         assert!(message.contains("file") && message.contains("limit is 10"));
     }
@@ -320,14 +286,8 @@ mod tests {
     fn writing_names_what_is_wrong() {
         let folder = folder();
         let nowhere = folder.path().join("missing/file");
-        assert!(matches!(
-            write_atomic(&nowhere, b"x"),
-            Err(FileError::NoFolder(_))
-        ));
-        assert!(matches!(
-            write_atomic(folder.path(), b"x"),
-            Err(FileError::IsFolder(_))
-        ));
+        assert!(matches!(write_atomic(&nowhere, b"x"), Err(FileError::NoFolder(_))));
+        assert!(matches!(write_atomic(folder.path(), b"x"), Err(FileError::IsFolder(_))));
         let file = folder.path().join("file");
         write_atomic(&file, b"x").unwrap();
         assert!(write_atomic(&file.join("child"), b"x").is_err());
@@ -337,10 +297,7 @@ mod tests {
     #[test]
     fn an_endless_file_ends_at_the_limit() {
         let endless = Path::new("/dev/zero");
-        assert!(matches!(
-            read_limited(endless, 1000),
-            Err(FileError::TooLarge { .. })
-        ));
+        assert!(matches!(read_limited(endless, 1000), Err(FileError::TooLarge { .. })));
     }
 
     #[test]

@@ -1,11 +1,58 @@
-pub mod cli;
-pub mod data;
-pub mod env;
-pub mod files;
-pub mod lab;
-pub mod model;
-pub mod nn;
-pub mod picture;
-pub mod plan;
-pub mod eval;
+//! foresight: a desktop lab for planning with generative models.
+//!
+//! # Code map, in reading order
+//!
+//! Arrows point one way only; `tests/layers.rs` checks them.
+//!
+//! ```text
+//! env <- data <- nn <- model <- plan <- eval <- lab <- { ui, cli }
+//! ```
+//!
+//! - [`env`]: dynamics, rewards, resets, behavior policies.
+//! - [`data`]: episodes, collecting, windows, normalizers, `.npz`.
+//! - [`nn`]: building blocks without an algorithm in them: the temporal U-Net,
+//!   fused CPU operations, averages, weights by PyTorch name.
+//! - [`model`]: one algorithm per file, its paper on top: Diffuser.
+//! - [`plan`]: samplers, candidates, selection, following.
+//! - [`eval`]: scores with n and standard error.
+//! - [`lab`]: scene files, checkpoints, training runs, devices, and the session
+//!   with its planner thread.
+//! - [`ui`]: the window. [`cli`]: the command line.
+//! - Leaves that anybody may use: [`rng`], [`files`], [`picture`].
+//!
+//! # Invariants
+//!
+//! - `env` and `data` know neither burn nor wgpu nor egui: plain `f32`.
+//! - `nn`, `model` and `plan` know burn, never wgpu or egui, and never a
+//!   concrete environment.
+//! - `lab` knows threads and channels, not egui; it wakes the front through a
+//!   callback.
+//! - `ui` never runs a tensor operation and never blocks.
+//! - One file names rapier2d, one names rfd, one knows the scene syntax.
+//! - Every function that needs a device takes one.
+//! - Nothing panics on data from a file, a user or a device.
+//! - Every random number comes from [`rng`], on the host, from a visible seed.
+
 pub mod rng;
+
+pub mod files;
+
+pub mod env;
+
+pub mod data;
+
+pub mod nn;
+
+pub mod model;
+
+pub mod plan;
+
+pub mod eval;
+
+pub mod picture;
+
+pub mod lab;
+
+pub mod ui;
+
+pub mod cli;

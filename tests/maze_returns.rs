@@ -2,6 +2,8 @@
 //! in MuJoCo gives: map, offset, contacts, clipping, reset, reward, episode
 //! length and controller are all in these six numbers.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 use foresight::env::{self, EnvironmentConfig, LARGE, MEDIUM, U_MAZE};
 use foresight::rng::Rng;
 
@@ -27,9 +29,7 @@ fn returns(maze: &str, max_steps: usize, behavior: Behavior) -> (f64, f64) {
     let mut scores = Vec::new();
     for _ in 0..EPISODES {
         environment.reset(&mut rng);
-        policy
-            .begin(&environment.state(), &environment.goal(), &mut rng)
-            .unwrap();
+        policy.begin(&environment.state(), &environment.goal(), &mut rng).unwrap();
         let mut score = 0.0;
         for _ in 0..max_steps {
             let action = match behavior {
@@ -42,11 +42,7 @@ fn returns(maze: &str, max_steps: usize, behavior: Behavior) -> (f64, f64) {
     }
     let n = scores.len() as f64;
     let mean = scores.iter().sum::<f64>() / n;
-    let variance = scores
-        .iter()
-        .map(|score| (score - mean).powi(2))
-        .sum::<f64>()
-        / (n - 1.0);
+    let variance = scores.iter().map(|score| (score - mean).powi(2)).sum::<f64>() / (n - 1.0);
     (mean, (variance / n).sqrt())
 }
 

@@ -8,7 +8,7 @@ use clap::Args;
 use super::DeviceArgument;
 use crate::lab::device::{NO_DISPLAY, has_display};
 use crate::lab::{SHIPPED, Scene};
-//use crate::ui::{self, UiOptions};
+use crate::ui::{self, UiOptions};
 
 #[derive(Args, Debug)]
 pub struct Window {
@@ -29,13 +29,13 @@ impl Window {
         let name = self.scene.unwrap_or_else(|| SHIPPED[0].name.to_owned());
         let (scene, folder) = Scene::open(&name)?;
         let name = super::scene_name(&name);
-        let _ = (scene,name,folder,started); Ok(()) /*ui::run(UiOptions {
+        ui::run(UiOptions {
             scene,
             name,
             folder,
             device: self.device.device,
             started,
             probe: self.probe,
-        })*/
+        })
     }
 }

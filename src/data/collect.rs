@@ -40,11 +40,8 @@ pub fn collect(
     let spec = environment.spec().clone();
     let mut rng = Rng::stream(config.seed, "collect");
     let mut policy = environment.behavior();
-    let mut episodes = Episodes::with_capacity(
-        spec.observation.len(),
-        spec.action.len(),
-        config.transitions,
-    );
+    let mut episodes =
+        Episodes::with_capacity(spec.observation.len(), spec.action.len(), config.transitions);
     environment.reset(&mut rng);
     head_for_new_goal(environment, policy.as_mut(), &mut rng)?;
     let mut steps_to_goal = 0;
@@ -104,10 +101,8 @@ mod tests {
 
     fn gather(maze: &str, max_steps: usize, transitions: usize, seed: u64) -> Episodes {
         let config = DataConfig { transitions, seed };
-        collect(environment(maze, max_steps).as_mut(), &config, &mut |_| {
-            ControlFlow::Continue(())
-        })
-        .unwrap()
+        collect(environment(maze, max_steps).as_mut(), &config, &mut |_| ControlFlow::Continue(()))
+            .unwrap()
     }
 
     #[test]
@@ -122,7 +117,7 @@ mod tests {
         let episodes = gather(env::LARGE, 800, 30_000, 0);
         assert_eq!(episodes.len(), 30_000);
         episodes.validate().unwrap();
-        assert_eq!(episodes.segments(), [0..30_000]);
+        assert_eq!(episodes.segments(), std::slice::from_ref(&(0..30_000)));
         assert!(episodes.actions.iter().all(|action| action.abs() <= 1.0));
         for i in 1..episodes.len() {
             let (before, after) = (episodes.observation(i - 1), episodes.observation(i));
@@ -152,22 +147,12 @@ mod tests {
     #[test]
     fn breaking_returns_what_there_is_and_absurd_sizes_are_refused() {
         let mut environment = environment(env::U_MAZE, 300);
-        let config = DataConfig {
-            transitions: 1_000_000,
-            seed: 0,
-        };
-        let partial = collect(environment.as_mut(), &config, &mut |_| {
-            ControlFlow::Break(())
-        })
-        .unwrap();
+        let config = DataConfig { transitions: 1_000_000, seed: 0 };
+        let partial =
+            collect(environment.as_mut(), &config, &mut |_| ControlFlow::Break(())).unwrap();
         assert_eq!(partial.len(), REPORT_EVERY);
-        let absurd = DataConfig {
-            transitions: usize::MAX,
-            seed: 0,
-        };
-        let refused = collect(environment.as_mut(), &absurd, &mut |_| {
-            ControlFlow::Continue(())
-        });
+        let absurd = DataConfig { transitions: usize::MAX, seed: 0 };
+        let refused = collect(environment.as_mut(), &absurd, &mut |_| ControlFlow::Continue(()));
         assert!(refused.unwrap_err().to_string().contains("at most"));
     }
 }

@@ -99,11 +99,7 @@ impl Episodes {
             ));
         }
         let lengths = [
-            (
-                "observations",
-                self.observations.len(),
-                self.observation_dim,
-            ),
+            ("observations", self.observations.len(), self.observation_dim),
             ("actions", self.actions.len(), self.action_dim),
             ("terminals", self.terminals.len(), 1),
             ("timeouts", self.timeouts.len(), 1),
@@ -154,12 +150,9 @@ mod tests {
 
     #[test]
     fn segments_break_at_terminals_and_not_at_timeouts() {
-        assert_eq!(episodes(&[false, false, false]).segments(), [0..3]);
-        assert_eq!(
-            episodes(&[false, true, true, false]).segments(),
-            [0..2, 2..3, 3..4]
-        );
-        assert_eq!(episodes(&[false, true]).segments(), [0..2]);
+        assert_eq!(episodes(&[false, false, false]).segments(), std::slice::from_ref(&(0..3)));
+        assert_eq!(episodes(&[false, true, true, false]).segments(), [0..2, 2..3, 3..4]);
+        assert_eq!(episodes(&[false, true]).segments(), std::slice::from_ref(&(0..2)));
         assert!(episodes(&[]).segments().is_empty());
     }
 
@@ -177,19 +170,10 @@ mod tests {
         good.validate().unwrap();
         let mut short = good.clone();
         short.actions.pop();
-        assert!(
-            short
-                .validate()
-                .unwrap_err()
-                .to_string()
-                .contains("actions")
-        );
+        assert!(short.validate().unwrap_err().to_string().contains("actions"));
         let mut bad = good;
         bad.observations[3] = f32::NAN;
         let message = bad.validate().unwrap_err().to_string();
-        assert!(
-            message.contains("observations holds NaN at step 1"),
-            "{message}"
-        );
+        assert!(message.contains("observations holds NaN at step 1"), "{message}");
     }
 }

@@ -5,6 +5,7 @@ mod collect;
 mod episodes;
 mod normalizer;
 mod npz;
+mod segments;
 mod windows;
 
 use serde::{Deserialize, Serialize};

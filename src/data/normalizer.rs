@@ -57,9 +57,7 @@ impl LimitsNormalizer {
     /// No complete row, or numbers that are not finite.
     pub fn fit(values: &[f32], dim: usize) -> Result<Self, DataError> {
         if dim == 0 || values.len() < dim {
-            return Err(DataError::TooShort(
-                "there is no data to take limits from".into(),
-            ));
+            return Err(DataError::TooShort("there is no data to take limits from".into()));
         }
         let mut low = vec![f32::INFINITY; dim];
         let mut high = vec![f32::NEG_INFINITY; dim];
@@ -164,20 +162,14 @@ mod tests {
     fn limits_survive_a_file_and_bad_ones_are_refused() {
         let normalizer = LimitsNormalizer::new(vec![-1.5, 0.0], vec![2.0, 0.1]).unwrap();
         let text = serde_json::to_string(&normalizer).unwrap();
-        assert_eq!(
-            serde_json::from_str::<LimitsNormalizer>(&text).unwrap(),
-            normalizer
-        );
+        assert_eq!(serde_json::from_str::<LimitsNormalizer>(&text).unwrap(), normalizer);
         for bad in [
             r#"{"low": [0], "high": [1, 2]}"#,
             r#"{"low": [2], "high": [1]}"#,
             r#"{"low": [], "high": []}"#,
             r#"{"low": [0], "high": [1e999]}"#,
         ] {
-            assert!(
-                serde_json::from_str::<LimitsNormalizer>(bad).is_err(),
-                "{bad}"
-            );
+            assert!(serde_json::from_str::<LimitsNormalizer>(bad).is_err(), "{bad}");
         }
         assert!(LimitsNormalizer::fit(&[1.0, f32::NAN], 1).is_err());
         assert!(LimitsNormalizer::fit(&[], 3).is_err());

@@ -34,12 +34,7 @@ fn write_arrays(writer: impl Write + Seek, episodes: &Episodes) -> std::io::Resu
     let steps = episodes.len() as u64;
     let observation_shape = [steps, episodes.observation_dim as u64];
     let action_shape = [steps, episodes.action_dim as u64];
-    write_array(
-        &mut archive,
-        "observations",
-        &observation_shape,
-        &episodes.observations,
-    )?;
+    write_array(&mut archive, "observations", &observation_shape, &episodes.observations)?;
     write_array(&mut archive, "actions", &action_shape, &episodes.actions)?;
     write_array(&mut archive, "rewards", &[steps], &episodes.rewards)?;
     write_array(&mut archive, "terminals", &[steps], &episodes.terminals)?;
@@ -59,11 +54,7 @@ fn write_array<T: AutoSerialize + Copy, W: Write + Seek>(
         .compression_method(CompressionMethod::Stored)
         .last_modified_time(DateTime::default())
         .large_file(true);
-    let mut array = archive
-        .array(name, options)?
-        .default_dtype()
-        .shape(shape)
-        .begin_nd()?;
+    let mut array = archive.array(name, options)?.default_dtype().shape(shape).begin_nd()?;
     array.extend(values.iter().copied())?;
     array.finish()
 }
@@ -81,10 +72,7 @@ pub fn read_npz(path: &Path) -> Result<Episodes, DataError> {
         return Err(FileError::IsFolder(path.to_path_buf()).into());
     }
     read_arrays(BufReader::new(file)).map_err(|complaint| {
-        DataError::Malformed(format!(
-            "{} is not a usable data set: {complaint}",
-            path.display()
-        ))
+        DataError::Malformed(format!("{} is not a usable data set: {complaint}", path.display()))
     })
 }
 
@@ -107,10 +95,7 @@ fn read_arrays(reader: impl Read + Seek) -> Result<Episodes, String> {
     ];
     for (name, steps) in lengths {
         if steps != rewards.steps {
-            return Err(format!(
-                "{name} has {steps} steps and rewards has {}",
-                rewards.steps
-            ));
+            return Err(format!("{name} has {steps} steps and rewards has {}", rewards.steps));
         }
     }
     let episodes = Episodes {
@@ -148,10 +133,7 @@ fn read_floats<R: Read + Seek>(
     let values = match array.try_data::<f32>() {
         Ok(data) => take(data, name)?,
         Err(array) => match array.try_data::<f64>() {
-            Ok(data) => take(data, name)?
-                .into_iter()
-                .map(|value| value as f32)
-                .collect(),
+            Ok(data) => take(data, name)?.into_iter().map(|value| value as f32).collect(),
             Err(_) => return Err(format!("{name} must hold 32-bit or 64-bit floats")),
         },
     };
@@ -170,10 +152,7 @@ fn read_flags<R: Read + Seek>(
     let flags = match array.try_data::<bool>() {
         Ok(data) => take(data, name)?,
         Err(array) => match array.try_data::<u8>() {
-            Ok(data) => take(data, name)?
-                .into_iter()
-                .map(|value| value != 0)
-                .collect(),
+            Ok(data) => take(data, name)?.into_iter().map(|value| value != 0).collect(),
             Err(_) => return Err(format!("{name} must hold bools or bytes")),
         },
     };
@@ -186,9 +165,7 @@ fn open<'a, R: Read + Seek>(
     archive: &'a mut NpzArchive<R>,
     name: &str,
 ) -> Result<Option<Entry<'a>>, String> {
-    let array = archive
-        .by_name(name)
-        .map_err(|error| format!("{name}: {error}"))?;
+    let array = archive.by_name(name).map_err(|error| format!("{name}: {error}"))?;
     // Buffered, because the reader asks for one number at a time.
     Ok(array.map(|array| {
         let header = array.header().clone();
@@ -209,11 +186,7 @@ fn check_shape(
         [steps] if !is_table => (steps, 1),
         [steps, dim] if is_table => (steps, dim),
         _ => {
-            let wanted = if is_table {
-                "[steps, numbers]"
-            } else {
-                "[steps]"
-            };
+            let wanted = if is_table { "[steps, numbers]" } else { "[steps]" };
             return Err(format!("{name} has shape {shape:?} and must have {wanted}"));
         }
     };
@@ -265,7 +238,7 @@ mod tests {
         }
     }
 
-    /// The complaint about an archive with these arrays of `f32` or `bool`.
+    /// The complaint about an archive with these arrays.
     fn complaint(arrays: &[(&str, &[u64], &[f32])], flags: &[(&str, &[bool])]) -> String {
         let mut bytes = Cursor::new(Vec::new());
         let mut archive = NpzWriter::new(&mut bytes);
@@ -304,10 +277,7 @@ mod tests {
         write_arrays(&mut bytes, &episodes()).unwrap();
         let bytes = bytes.into_inner();
         for length in 0..bytes.len() {
-            assert!(
-                read_arrays(Cursor::new(&bytes[..length])).is_err(),
-                "{length}"
-            );
+            assert!(read_arrays(Cursor::new(&bytes[..length])).is_err(), "{length}");
         }
     }
 
@@ -363,18 +333,10 @@ mod tests {
             bytes.extend(text.bytes());
             bytes
         };
-        for shape in [
-            "90000000,4000",
-            "99999999999999,4",
-            "4294967296,4294967296",
-            "90000000,4",
-        ] {
+        for shape in ["90000000,4000", "99999999999999,4", "4294967296,4294967296", "90000000,4"] {
             let mut bytes = Cursor::new(Vec::new());
             let mut archive = NpzWriter::new(&mut bytes);
-            archive
-                .zip_writer()
-                .start_file("observations.npy", FileOptions::default())
-                .unwrap();
+            archive.zip_writer().start_file("observations.npy", FileOptions::default()).unwrap();
             archive.zip_writer().write_all(&header(shape)).unwrap();
             archive.zip_writer().finish().unwrap();
             drop(archive);
@@ -386,16 +348,10 @@ mod tests {
     fn reading_something_else_says_so() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("data.npz");
-        assert!(matches!(
-            read_npz(&path),
-            Err(DataError::File(FileError::Missing(_)))
-        ));
+        assert!(matches!(read_npz(&path), Err(DataError::File(FileError::Missing(_)))));
         assert!(matches!(read_npz(folder.path()), Err(DataError::File(_))));
         std::fs::write(&path, "not an archive").unwrap();
         let message = read_npz(&path).unwrap_err().to_string();
-        assert!(
-            message.contains("data.npz") && message.contains(".npz archive"),
-            "{message}"
-        );
+        assert!(message.contains("data.npz") && message.contains(".npz archive"), "{message}");
     }
 }

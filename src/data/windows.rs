@@ -5,11 +5,11 @@
 //! linearly interpolated between neighboring transitions. With a duration of
 //! `waypoints - 1` steps that is the usual window of consecutive transitions.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::segments::Segments;
 use super::{DataError, Episodes, LimitsNormalizer};
 use crate::rng::Rng;
 
@@ -137,12 +137,7 @@ impl Windows {
             rows.extend_from_slice(episodes.observation(i));
         }
         normalizer.normalize(&mut rows);
-        Ok(Self {
-            config,
-            normalizer,
-            rows,
-            segments,
-        })
+        Ok(Self { config, normalizer, rows, segments })
     }
 
     /// Between physical units and the numbers in a [`WindowBatch`].
@@ -167,9 +162,8 @@ impl Windows {
         let mut durations = Vec::with_capacity(n);
         for _ in 0..n {
             let duration = self.config.duration.draw(rng);
-            let start = self
-                .segments
-                .start(rng.below(self.segments.starts_for(duration)), duration);
+            let start =
+                self.segments.start(rng.below(self.segments.starts_for(duration)), duration);
             self.push_window(&mut plans, start, duration);
             durations.push(duration);
         }
@@ -195,66 +189,6 @@ impl Windows {
     }
 }
 
-/// Stretches of continuous data, longest first, for finding the `r`-th start in
-/// logarithmic time however many stretches there are.
-#[derive(Clone, Debug)]
-struct Segments {
-    sorted: Vec<Range<usize>>,
-    /// `totals[k]` transitions are in the first `k` stretches.
-    totals: Vec<usize>,
-}
-
-impl Segments {
-    fn new(mut sorted: Vec<Range<usize>>) -> Self {
-        sorted.sort_by_key(|segment| std::cmp::Reverse(segment.len()));
-        let mut totals = vec![0];
-        let mut total = 0;
-        for segment in &sorted {
-            total += segment.len();
-            totals.push(total);
-        }
-        Self { sorted, totals }
-    }
-
-    fn longest(&self) -> usize {
-        self.sorted.first().map_or(0, Range::len)
-    }
-
-    /// Number of stretches in which `steps` steps fit.
-    fn fitting(&self, steps: usize) -> usize {
-        self.sorted.partition_point(|segment| segment.len() > steps)
-    }
-
-    /// Number of starts from which `duration` fits.
-    fn starts_for(&self, duration: f32) -> usize {
-        let steps = whole_steps(duration);
-        let fitting = self.fitting(steps);
-        self.totals[fitting] - fitting * steps
-    }
-
-    /// The `r`-th of those starts.
-    fn start(&self, r: usize, duration: f32) -> usize {
-        let steps = whole_steps(duration);
-        // The stretches before the k-th offer `totals[k] - k * steps` starts,
-        // which grows with k among those that fit.
-        let (mut low, mut high) = (0, self.fitting(steps));
-        while high - low > 1 {
-            let middle = low.midpoint(high);
-            if self.totals[middle] - middle * steps <= r {
-                low = middle
-            } else {
-                high = middle
-            }
-        }
-        self.sorted[low].start + r - (self.totals[low] - low * steps)
-    }
-}
-
-/// The transitions a window reaches past its start.
-fn whole_steps(duration: f32) -> usize {
-    duration.ceil() as usize
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -277,20 +211,13 @@ mod tests {
     }
 
     fn config(waypoints: usize, duration: Duration, actions: bool) -> WindowConfig {
-        WindowConfig {
-            waypoints,
-            duration,
-            actions,
-        }
+        WindowConfig { waypoints, duration, actions }
     }
 
     #[test]
     fn a_window_of_consecutive_steps_is_the_data_itself() {
-        let windows = Windows::new(
-            ramp(8, &[]),
-            config(8, Duration::Fixed { steps: 7.0 }, true),
-        )
-        .unwrap();
+        let windows =
+            Windows::new(ramp(8, &[]), config(8, Duration::Fixed { steps: 7.0 }, true)).unwrap();
         assert_eq!(windows.dims(), 3);
         let mut plan = windows.batch(1, &mut Rng::stream(0, "test")).plans;
         windows.normalizer().unnormalize(&mut plan);
@@ -304,28 +231,19 @@ mod tests {
 
     #[test]
     fn log_uniform_durations_have_a_log_uniform_median() {
-        let duration = Duration::LogUniform {
-            min: 10.0,
-            max: 1000.0,
-        };
+        let duration = Duration::LogUniform { min: 10.0, max: 1000.0 };
         let windows = Windows::new(ramp(2000, &[]), config(4, duration, false)).unwrap();
         let mut durations = windows.batch(4001, &mut Rng::stream(0, "test")).durations;
         durations.sort_by(f32::total_cmp);
-        assert!(
-            (durations[2000] - 100.0).abs() < 8.0,
-            "median {}",
-            durations[2000]
-        );
+        assert!((durations[2000] - 100.0).abs() < 8.0, "median {}", durations[2000]);
         assert!(durations[0] >= 10.0 && durations[4000] <= 1000.0);
     }
 
     #[test]
     fn every_start_that_fits_is_drawn_equally_often() {
-        let windows = Windows::new(
-            ramp(20, &[3, 9]),
-            config(2, Duration::Fixed { steps: 5.0 }, false),
-        )
-        .unwrap();
+        let windows =
+            Windows::new(ramp(20, &[3, 9]), config(2, Duration::Fixed { steps: 5.0 }, false))
+                .unwrap();
         let mut plans = windows.batch(60_000, &mut Rng::stream(0, "test")).plans;
         windows.normalizer().unnormalize(&mut plans);
         let mut counts = [0; 20];
@@ -344,9 +262,7 @@ mod tests {
     #[test]
     fn what_cannot_be_drawn_is_refused_with_a_reason() {
         let fixed = |steps| config(4, Duration::Fixed { steps }, false);
-        let error = Windows::new(ramp(10, &[4]), fixed(5.0))
-            .unwrap_err()
-            .to_string();
+        let error = Windows::new(ramp(10, &[4]), fixed(5.0)).unwrap_err().to_string();
         assert!(error.contains("5 transitions"), "{error}");
         assert!(Windows::new(ramp(10, &[4]), fixed(4.0)).is_ok());
         assert!(Windows::new(ramp(0, &[]), fixed(4.0)).is_err());
@@ -361,10 +277,7 @@ mod tests {
 
     #[test]
     fn a_seed_fixes_the_batch() {
-        let duration = Duration::LogUniform {
-            min: 3.0,
-            max: 30.0,
-        };
+        let duration = Duration::LogUniform { min: 3.0, max: 30.0 };
         let windows = Windows::new(ramp(100, &[]), config(16, duration, true)).unwrap();
         let draw = |seed| windows.batch(8, &mut Rng::stream(seed, "test"));
         assert_eq!(draw(1), draw(1));

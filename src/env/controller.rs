@@ -34,13 +34,7 @@ pub struct WaypointController {
 impl WaypointController {
     /// A controller for this maze.
     pub fn new(layout: Arc<MazeLayout>) -> Self {
-        Self {
-            layout,
-            waypoints: Vec::new(),
-            next: 0,
-            previous: [0.0; 2],
-            done: false,
-        }
+        Self { layout, waypoints: Vec::new(), next: 0, previous: [0.0; 2], done: false }
     }
 
     /// The positions visited on the way, the target last; empty before
@@ -54,12 +48,9 @@ impl WaypointController {
             .ok_or_else(|| EnvError::State(format!("the {what} needs two coordinates, x and y")))?;
         // A ball pressed into a wall still belongs to the cell beside it.
         let free = self.layout.nearest_free([x, y]);
-        free.and_then(|free| self.layout.cell_at(free))
-            .ok_or_else(|| {
-                EnvError::State(format!(
-                    "the {what} ({x}, {y}) is not on the map; choose a free cell"
-                ))
-            })
+        free.and_then(|free| self.layout.cell_at(free)).ok_or_else(|| {
+            EnvError::State(format!("the {what} ({x}, {y}) is not on the map; choose a free cell"))
+        })
     }
 }
 
@@ -74,20 +65,12 @@ impl Policy for WaypointController {
             ))
         })?;
         // The first cell is where the ball is.
-        let ahead = if path.len() > 1 {
-            &path[1..]
-        } else {
-            &path[..]
-        };
+        let ahead = if path.len() > 1 { &path[1..] } else { &path[..] };
         self.waypoints.clear();
         for (index, cell) in ahead.iter().enumerate() {
             let is_target = index + 1 == ahead.len();
             self.waypoints.push(cell.map(|integer| {
-                let jitter = if is_target {
-                    0.0
-                } else {
-                    rng.uniform(0.0, JITTER)
-                };
+                let jitter = if is_target { 0.0 } else { rng.uniform(0.0, JITTER) };
                 integer as f32 - jitter as f32
             }));
         }
@@ -105,11 +88,7 @@ impl Policy for WaypointController {
         let arrived =
             |[wx, wy]: [f32; 2]| (x - wx).hypot(y - wy) < REACH && displacement < MAX_DISPLACEMENT;
         self.done = arrived(target);
-        let waypoint = if self.done {
-            target
-        } else {
-            self.waypoints[self.next]
-        };
+        let waypoint = if self.done { target } else { self.waypoints[self.next] };
         // The step that reaches a waypoint still steers to it.
         if arrived(waypoint) && self.next + 1 < self.waypoints.len() {
             self.next += 1;
@@ -143,9 +122,7 @@ mod tests {
     fn waypoints_are_the_path_pulled_towards_the_middle_of_the_corridor() {
         let mut controller = controller(U_MAZE);
         let mut rng = Rng::stream(0, "test");
-        controller
-            .begin(&[3.0, 1.0, 0.0, 0.0], &[1.05, 0.9], &mut rng)
-            .unwrap();
+        controller.begin(&[3.0, 1.0, 0.0, 0.0], &[1.05, 0.9], &mut rng).unwrap();
         let cells = [[3, 2], [3, 3], [2, 3], [1, 3], [1, 2], [1, 1]];
         assert_eq!(controller.waypoints().len(), cells.len());
         for (waypoint, cell) in controller.waypoints().iter().zip(cells) {
@@ -157,18 +134,14 @@ mod tests {
         assert_eq!(controller.waypoints().last(), Some(&[1.0, 1.0]));
         let mut again = WaypointController::new(controller.layout.clone());
         let mut rng = Rng::stream(0, "test");
-        again
-            .begin(&[3.0, 1.0, 0.0, 0.0], &[1.05, 0.9], &mut rng)
-            .unwrap();
+        again.begin(&[3.0, 1.0, 0.0, 0.0], &[1.05, 0.9], &mut rng).unwrap();
         assert_eq!(again.waypoints(), controller.waypoints());
     }
 
     #[test]
     fn the_action_is_the_clipped_feedback_law() {
         let mut controller = controller(U_MAZE);
-        controller
-            .begin(&[1.0, 1.0], &[1.0, 1.0], &mut Rng::stream(0, "test"))
-            .unwrap();
+        controller.begin(&[1.0, 1.0], &[1.0, 1.0], &mut Rng::stream(0, "test")).unwrap();
         let action = controller.act(&[0.99, 1.5, 0.3, -2.0]);
         assert!((action[0] - (10.0 * 0.01 - 0.3)).abs() < 1e-5, "{action:?}");
         assert_eq!(action[1], -1.0);
@@ -188,9 +161,7 @@ mod tests {
         for _ in 0..30 {
             environment.reset(&mut rng);
             environment.randomize_goal(&mut rng);
-            policy
-                .begin(&environment.state(), &environment.goal(), &mut rng)
-                .unwrap();
+            policy.begin(&environment.state(), &environment.goal(), &mut rng).unwrap();
             let mut reward = 0.0;
             for _ in 0..600 {
                 let action = policy.act(&environment.state());
@@ -205,15 +176,9 @@ mod tests {
     fn a_goal_behind_walls_or_without_numbers_is_refused() {
         let mut rng = Rng::stream(0, "test");
         let mut split = controller("OO#OO");
-        let refusal = split
-            .begin(&[-0.2, 0.0], &[-0.2, 3.9], &mut rng)
-            .unwrap_err();
+        let refusal = split.begin(&[-0.2, 0.0], &[-0.2, 3.9], &mut rng).unwrap_err();
         assert!(refusal.to_string().contains("no path"), "{refusal}");
-        assert!(
-            split
-                .begin(&[0.0, f32::NAN], &[0.0, 0.0], &mut rng)
-                .is_err()
-        );
+        assert!(split.begin(&[0.0, f32::NAN], &[0.0, 0.0], &mut rng).is_err());
         assert!(split.begin(&[0.0], &[0.0, 0.0], &mut rng).is_err());
         assert_eq!(split.act(&[0.0, 0.0, 0.0, 0.0]), [0.0, 0.0]);
     }

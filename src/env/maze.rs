@@ -99,10 +99,7 @@ impl Environment for Maze2d {
 
     fn reset(&mut self, rng: &mut Rng) {
         let [x, y] = self.random_position(rng);
-        let velocity = [
-            INITIAL_VELOCITY * rng.normal(),
-            INITIAL_VELOCITY * rng.normal(),
-        ];
+        let velocity = [INITIAL_VELOCITY * rng.normal(), INITIAL_VELOCITY * rng.normal()];
         self.physics.set_state([x, y, velocity[0], velocity[1]]);
     }
 
@@ -115,10 +112,7 @@ impl Environment for Maze2d {
             return Err(wrong_length("state", "x, y, vx, vy", state.len()));
         };
         check_finite("state", state)?;
-        if !self
-            .layout
-            .is_free_with_margin([x, y], BODY_RADIUS - MAX_OVERLAP)
-        {
+        if !self.layout.is_free_with_margin([x, y], BODY_RADIUS - MAX_OVERLAP) {
             return Err(self.refusal("start", [x, y]));
         }
         self.physics.set_state([x, y, vx, vy]);
@@ -241,10 +235,7 @@ mod tests {
                 visits[maze.cells.iter().position(|&other| other == cell).unwrap()] += 1;
                 speed += vx * vx + vy * vy;
             }
-            assert!(
-                visits.iter().all(|&count| (140..270).contains(&count)),
-                "{visits:?}"
-            );
+            assert!(visits.iter().all(|&count| (140..270).contains(&count)), "{visits:?}");
             let deviation = (speed / (2.0 * resets as f32)).sqrt();
             assert!((deviation - 0.1).abs() < 0.01, "{deviation}");
         }
@@ -263,10 +254,7 @@ mod tests {
             maze.randomize_goal(&mut rng);
             let goal = maze.goal();
             maze.set_goal(&goal).unwrap();
-            assert!(
-                goal.iter()
-                    .all(|value| (value - value.round()).abs() <= 0.1)
-            );
+            assert!(goal.iter().all(|value| (value - value.round()).abs() <= 0.1));
         }
     }
 
@@ -302,10 +290,7 @@ mod tests {
         maze.set_state(&[3.0, 2.0, 0.1, 0.2]).unwrap();
         maze.set_goal(&[3.0, 3.0]).unwrap();
         for (state, part) in [
-            (
-                &[2.0, 1.0, 0.0, 0.0][..],
-                "inside a wall; the nearest free place is",
-            ),
+            (&[2.0, 1.0, 0.0, 0.0][..], "inside a wall; the nearest free place is"),
             (&[-5.0, 1.0, 0.0, 0.0], "off the map"),
             (&[1.0, 1.0, f32::NAN, 0.0], "not finite"),
             (&[f32::INFINITY, 1.0, 0.0, 0.0], "not finite"),

@@ -68,9 +68,7 @@ impl MazeLayout {
             }
         }
         if layout.walls.iter().all(|&wall| wall) {
-            return Err(EnvError::Maze(
-                "it has no free cell; put an O somewhere".into(),
-            ));
+            return Err(EnvError::Maze("it has no free cell; put an O somewhere".into()));
         }
         Ok(layout)
     }
@@ -148,10 +146,7 @@ impl MazeLayout {
             let cell = (value + WALL_OFFSET + HALF_CELL).floor();
             (cell >= 0.0 && cell < count as f32).then_some(cell as usize)
         };
-        Some([
-            index(position[0], self.rows)?,
-            index(position[1], self.columns)?,
-        ])
+        Some([index(position[0], self.rows)?, index(position[1], self.columns)?])
     }
 
     /// The middle of a cell, which for a free one is the middle of its corridor.
@@ -181,9 +176,7 @@ impl MazeLayout {
         let mut cell = from;
         while remaining > 0 {
             remaining -= 1;
-            cell = self
-                .neighbors(cell)
-                .find(|&next| distance(next) == Some(remaining))?;
+            cell = self.neighbors(cell).find(|&next| distance(next) == Some(remaining))?;
             path.push(cell);
         }
         Some(path)
@@ -246,9 +239,9 @@ impl MazeLayout {
 
 fn check_size(rows: usize, columns: usize) -> Result<(), EnvError> {
     match () {
-        () if rows == 0 || columns == 0 => Err(EnvError::Maze(
-            "it is empty; draw it with #, O and G".into(),
-        )),
+        () if rows == 0 || columns == 0 => {
+            Err(EnvError::Maze("it is empty; draw it with #, O and G".into()))
+        }
         () if rows > MAX_SIDE || columns > MAX_SIDE => Err(EnvError::Maze(format!(
             "it has {rows} rows and {columns} columns and the limit is {MAX_SIDE} each"
         ))),
@@ -277,10 +270,7 @@ mod tests {
         ] {
             let layout = MazeLayout::parse(text).unwrap();
             assert_eq!((layout.rows(), layout.columns()), (rows, columns));
-            assert_eq!(
-                (layout.goal_cell(), layout.free_cells().len()),
-                (goal, free)
-            );
+            assert_eq!((layout.goal_cell(), layout.free_cells().len()), (goal, free));
             assert_eq!(layout.to_ascii(), text);
         }
     }
@@ -335,10 +325,7 @@ mod tests {
     fn paths_are_shortest_and_stop_at_walls() {
         let layout = MazeLayout::parse(U_MAZE).unwrap();
         let path = layout.shortest_path([3, 1], [1, 1]).unwrap();
-        assert_eq!(
-            path,
-            [[3, 1], [3, 2], [3, 3], [2, 3], [1, 3], [1, 2], [1, 1]]
-        );
+        assert_eq!(path, [[3, 1], [3, 2], [3, 3], [2, 3], [1, 3], [1, 2], [1, 1]]);
         assert_eq!(layout.shortest_path([1, 1], [1, 1]), Some(vec![[1, 1]]));
         assert_eq!(layout.shortest_path([0, 0], [1, 1]), None);
         assert_eq!(layout.shortest_path([1, 1], [50, 50]), None);

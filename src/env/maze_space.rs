@@ -10,8 +10,7 @@ impl MazeLayout {
     /// Whether a body of radius `margin` (at most 0.5) centered here touches
     /// no wall. False off the map and for NaN.
     pub fn is_free_with_margin(&self, position: [f32; 2], margin: f32) -> bool {
-        self.clearance(position)
-            .is_some_and(|clearance| clearance >= margin)
+        self.clearance(position).is_some_and(|clearance| clearance >= margin)
     }
 
     /// Distance from a position in a free cell to the nearest wall, at most 0.5;
@@ -48,30 +47,22 @@ impl MazeLayout {
     fn clear_boxes(&self) -> impl Iterator<Item = [f32; 4]> + '_ {
         // A hair inside, so that rounding cannot put the body into a wall.
         const REACH: f32 = HALF_CELL - BODY_RADIUS - 1e-4;
-        self.cells()
-            .filter(|&[w, h]| !self.is_wall(w, h))
-            .flat_map(move |[w, h]| {
-                let right = !self.is_wall(w + 1, h);
-                let up = !self.is_wall(w, h + 1);
-                let both = right && up && !self.is_wall(w + 1, h + 1);
-                let [x, y] = self.center_of_cell([w, h]);
-                [
-                    (true, 0.0, 0.0),
-                    (right, 1.0, 0.0),
-                    (up, 0.0, 1.0),
-                    (both, 1.0, 1.0),
-                ]
+        self.cells().filter(|&[w, h]| !self.is_wall(w, h)).flat_map(move |[w, h]| {
+            let right = !self.is_wall(w + 1, h);
+            let up = !self.is_wall(w, h + 1);
+            let both = right && up && !self.is_wall(w + 1, h + 1);
+            let [x, y] = self.center_of_cell([w, h]);
+            [(true, 0.0, 0.0), (right, 1.0, 0.0), (up, 0.0, 1.0), (both, 1.0, 1.0)]
                 .into_iter()
                 .filter(|&(free, _, _)| free)
                 .map(move |(_, dx, dy)| [x - REACH, y - REACH, x + dx + REACH, y + dy + REACH])
-            })
+        })
     }
 }
 
 impl Workspace for MazeLayout {
     fn is_free(&self, position: [f32; 2]) -> bool {
-        self.cell_at(position)
-            .is_some_and(|[w, h]| !self.is_wall(w, h))
+        self.cell_at(position).is_some_and(|[w, h]| !self.is_wall(w, h))
     }
 
     fn nearest_free(&self, position: [f32; 2]) -> Option<[f32; 2]> {
@@ -84,10 +75,7 @@ impl Workspace for MazeLayout {
         let distance = |p: &[f32; 2]| (p[0] - position[0]).hypot(p[1] - position[1]);
         self.clear_boxes()
             .map(|[x_min, y_min, x_max, y_max]| {
-                [
-                    position[0].clamp(x_min, x_max),
-                    position[1].clamp(y_min, y_max),
-                ]
+                [position[0].clamp(x_min, x_max), position[1].clamp(y_min, y_max)]
             })
             .min_by(|a, b| distance(a).total_cmp(&distance(b)))
     }
@@ -152,10 +140,7 @@ mod tests {
     fn a_blocked_body_is_moved_to_the_nearest_clear_place() {
         let layout = MazeLayout::parse(U_MAZE).unwrap();
         let moved = layout.nearest_free([0.3, 1.8]).unwrap();
-        assert!(
-            (moved[0] - 0.4).abs() < 1e-3 && (moved[1] - 1.8).abs() < 1e-6,
-            "{moved:?}"
-        );
+        assert!((moved[0] - 0.4).abs() < 1e-3 && (moved[1] - 1.8).abs() < 1e-6, "{moved:?}");
         assert_eq!(layout.nearest_free([0.8, 1.8]), Some([0.8, 1.8]));
         assert_eq!(layout.nearest_free([f32::NAN, 1.0]), None);
         assert_eq!(layout.nearest_free([1.0, f32::INFINITY]), None);

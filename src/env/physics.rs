@@ -42,19 +42,10 @@ impl Physics {
     pub(super) fn new(walls: &[[i64; 2]], corner: [f32; 2], radius: f32) -> Self {
         // One shape for all: the seams between squares of their own would stop
         // a ball that is pressed against them while it slides along.
-        let squares: Vec<_> = walls
-            .iter()
-            .map(|&[w, h]| IVector::new(w as _, h as _))
-            .collect();
+        let squares: Vec<_> = walls.iter().map(|&[w, h]| IVector::new(w as _, h as _)).collect();
         let walls = SharedShape::voxels(Vector::ONE, &squares);
         let (world, ball) = build(&walls, corner, radius, [0.0; 4]);
-        Self {
-            walls,
-            corner,
-            radius,
-            world,
-            ball,
-        }
+        Self { walls, corner, radius, world, ball }
     }
 
     /// Position and velocity.
@@ -117,10 +108,7 @@ fn build(
         .linvel(Vector::new(vx, vy))
         .lock_rotations()
         .can_sleep(false);
-    let shape = ColliderBuilder::ball(radius)
-        .mass(MASS)
-        .friction(0.0)
-        .restitution(0.0);
+    let shape = ColliderBuilder::ball(radius).mass(MASS).friction(0.0).restitution(0.0);
     let (ball, _) = world.insert(body, shape);
     (world, ball)
 }
@@ -140,10 +128,7 @@ mod tests {
 
     fn in_maze(text: &str) -> (Physics, MazeLayout) {
         let layout = MazeLayout::parse(text).unwrap();
-        (
-            Physics::new(&layout.touchable_walls(), layout.corner(), 0.1),
-            layout,
-        )
+        (Physics::new(&layout.touchable_walls(), layout.corner(), 0.1), layout)
     }
 
     #[test]
@@ -189,11 +174,7 @@ mod tests {
         for _ in 0..50 {
             physics.step([1.0, 0.0]);
             // Clipped before the step, so a little above the limit after it.
-            assert!(
-                (physics.state()[2] - 5.226_26).abs() < 1e-4,
-                "{:?}",
-                physics.state()
-            );
+            assert!((physics.state()[2] - 5.226_26).abs() < 1e-4, "{:?}", physics.state());
         }
     }
 
@@ -212,11 +193,7 @@ mod tests {
                 if !reckless || step % 40 == 0 {
                     held = [rng.uniform(-1.0, 1.0) as f32, rng.uniform(-1.0, 1.0) as f32];
                 }
-                let action = if reckless {
-                    held.map(|force| force.signum())
-                } else {
-                    held
-                };
+                let action = if reckless { held.map(|force| force.signum()) } else { held };
                 physics.step(action);
                 let [x, y, ..] = physics.state();
                 let clearance = layout.clearance([x, y]).unwrap_or(-1.0);

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::statistics::{Estimate, quantile};
 use crate::env::Environment;
 use crate::plan::{
-    ControlSettings, Film, Plan, PlanError, PlanRequest, PlanSettings, Planner, Pursuit, Rollout,
+    ControlSettings, Film, PlanError, PlanRequest, PlanSettings, Planner, Pursuit, Rollout,
     Selection,
 };
 use crate::rng::Rng;
@@ -148,23 +148,14 @@ fn episode(
         near_duration: None,
     };
     let mut plan_ms = Vec::new();
-    let film = plan(planner, request.clone(), &mut plan_ms)?;
+    let (film, rollout) =
+        attempt(environment, planner, &options.control, request.clone(), &mut plan_ms)?;
     let chosen = film.chosen.map(|chosen| film.candidates[chosen]);
-    let mut run = |plan: Option<Arc<Plan>>, selection: Selection| -> Result<Rollout, PlanError> {
-        let plan = plan.ok_or_else(|| PlanError::Request("the planner drew no candidate".into()))?;
-        environment.set_state(&start)?;
-        let mut request = request.clone();
-        request.settings.selection = selection;
-        let task = Pursuit { film_id: 0, plan, request: &request, control: &options.control };
-        planner.pursue(environment, task, &mut |film| {
-            if selection == options.settings.selection {
-                plan_ms.push(f64::from(film.wall_ms));
-            }
-            ControlFlow::Continue(())
-        })
-    };
-    let rollout = run(film.plan.clone(), options.settings.selection)?;
-    let blind = run(planner.reselect(&film, Selection::Blind), Selection::Blind)?;
+    // A request of its own: the durations it refines must not know the map.
+    let mut without_map = request;
+    without_map.settings.selection = Selection::Blind;
+    let (_, blind) =
+        attempt(environment, planner, &options.control, without_map, &mut Vec::new())?;
     let spec = environment.spec();
     let normalized = |rollout: &Rollout| {
         let total: f64 = rollout.rewards.iter().map(|r| f64::from(*r)).sum();
@@ -184,13 +175,24 @@ fn episode(
     })
 }
 
-fn plan(
+/// Plan from the request's start and follow to the end of the episode.
+fn attempt(
+    environment: &mut dyn Environment,
     planner: &Planner,
+    control: &ControlSettings,
     request: PlanRequest,
     plan_ms: &mut Vec<f64>,
-) -> Result<Film, PlanError> {
-    let film = planner.plan(0, Arc::new(request), &mut |_| ControlFlow::Continue(()))?;
-    let film = film.ok_or_else(|| PlanError::Request("the plan was cancelled".into()))?;
+) -> Result<(Film, Rollout), PlanError> {
+    let nothing = || PlanError::Request("the planner drew no candidate".into());
+    environment.set_state(&request.start)?;
+    let film = planner.plan(0, Arc::new(request.clone()), &mut |_| ControlFlow::Continue(()))?;
+    let film = film.ok_or_else(nothing)?;
     plan_ms.push(f64::from(film.wall_ms));
-    Ok(film)
+    let plan = film.plan.clone().ok_or_else(nothing)?;
+    let task = Pursuit { film_id: 0, plan, request: &request, control };
+    let rollout = planner.pursue(environment, task, &mut |film| {
+        plan_ms.push(f64::from(film.wall_ms));
+        ControlFlow::Continue(())
+    })?;
+    Ok((film, rollout))
 }

@@ -1,7 +1,7 @@
 //! Settings as data: what the window draws and `--set` changes, one row each.
 
 use super::scene::Scene;
-use crate::plan::{ControlLaw, Replan, Sampler, Selection};
+use crate::plan::{ControlLaw, DurationSearch, Replan, Sampler, Selection};
 
 /// When a changed setting acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +69,7 @@ fn index(value: f64, choices: usize) -> usize {
     (value.max(0.0) as usize).min(choices - 1)
 }
 
+const SEARCHES: [DurationSearch; 2] = [DurationSearch::Refine, DurationSearch::Grid];
 const SAMPLERS: [Sampler; 2] = [Sampler::Ddim, Sampler::Ddpm];
 const SELECTIONS: [Selection; 2] = [Selection::ReadsMap, Selection::Blind];
 const LAWS: [ControlLaw; 2] = [ControlLaw::Track, ControlLaw::Actions];
@@ -99,6 +100,16 @@ pub const KNOBS: &[Knob] = &[
         kind: count(48.0),
         get: |s| s.plan.durations as f64,
         set: |s, v| s.plan.durations = whole(v, 256.0),
+    },
+    Knob {
+        id: "plan.search",
+        title: "Duration search",
+        group: "Planner",
+        help: "Refine sends one scout to every duration and all other candidates to the shortest that passes; Grid treats all alike.",
+        effect: Effect::Live,
+        kind: KnobKind::Choice(&["Refine", "Grid"]),
+        get: |s| position(&SEARCHES, &s.plan.search),
+        set: |s, v| s.plan.search = SEARCHES[index(v, SEARCHES.len())],
     },
     Knob {
         id: "plan.denoising_steps",

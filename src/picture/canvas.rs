@@ -47,16 +47,14 @@ impl Canvas {
     pub(super) fn fill_crisp(&mut self, [left, top, right, bottom]: [f32; 4], ink: Rgba) {
         let edges = [left.round(), top.round(), right.round(), bottom.round()];
         if let Some(rect) = Rect::from_ltrb(edges[0], edges[1], edges[2], edges[3]) {
-            self.pixmap
-                .fill_rect(rect, &paint(ink), Transform::identity(), None);
+            self.pixmap.fill_rect(rect, &paint(ink), Transform::identity(), None);
         }
     }
 
     pub(super) fn fill_circle(&mut self, [x, y]: [f32; 2], radius: f32, ink: Rgba) {
         if let Some(circle) = PathBuilder::from_circle(x, y, radius) {
             let (paint, identity) = (paint(ink), Transform::identity());
-            self.pixmap
-                .fill_path(&circle, &paint, FillRule::Winding, identity, None);
+            self.pixmap.fill_path(&circle, &paint, FillRule::Winding, identity, None);
         }
     }
 
@@ -69,9 +67,7 @@ impl Canvas {
     /// A line through finite points. Fewer than two draw nothing.
     pub(super) fn polyline(&mut self, points: &[[f32; 2]], width: f32, ink: Rgba, cap: LineCap) {
         let mut builder = PathBuilder::new();
-        let mut finite = points
-            .iter()
-            .filter(|point| point.iter().all(|value| value.is_finite()));
+        let mut finite = points.iter().filter(|point| point.iter().all(|value| value.is_finite()));
         let Some(&[x, y]) = finite.next() else {
             return;
         };
@@ -95,17 +91,12 @@ impl Canvas {
         let (columns, rows) = (self.pixmap.width() as i32, self.pixmap.height() as i32);
         let pixels = self.pixmap.data_mut();
         // Whole pixels keep small text sharp.
-        style.face.draw(
-            text,
-            style.size,
-            [left.round(), y.round()],
-            |column, row, coverage| {
-                if (0..columns).contains(&column) && (0..rows).contains(&row) {
-                    let at = 4 * (row * columns + column) as usize;
-                    blend(&mut pixels[at..at + 4], style.color, coverage);
-                }
-            },
-        );
+        style.face.draw(text, style.size, [left.round(), y.round()], |column, row, coverage| {
+            if (0..columns).contains(&column) && (0..rows).contains(&row) {
+                let at = 4 * (row * columns + column) as usize;
+                blend(&mut pixels[at..at + 4], style.color, coverage);
+            }
+        });
     }
 
     /// Red, green, blue and alpha of every pixel, row by row. The background
@@ -115,14 +106,9 @@ impl Canvas {
     }
 
     fn stroke(&mut self, path: &Path, width: f32, ink: Rgba, cap: LineCap) {
-        let stroke = Stroke {
-            width,
-            line_cap: cap,
-            line_join: LineJoin::Round,
-            ..Stroke::default()
-        };
-        self.pixmap
-            .stroke_path(path, &paint(ink), &stroke, Transform::identity(), None);
+        let stroke =
+            Stroke { width, line_cap: cap, line_join: LineJoin::Round, ..Stroke::default() };
+        self.pixmap.stroke_path(path, &paint(ink), &stroke, Transform::identity(), None);
     }
 }
 
@@ -139,10 +125,7 @@ fn color(ink: Rgba) -> Color {
 }
 
 fn paint(ink: Rgba) -> Paint<'static> {
-    let mut paint = Paint {
-        anti_alias: true,
-        ..Paint::default()
-    };
+    let mut paint = Paint { anti_alias: true, ..Paint::default() };
     paint.set_color(color(ink));
     paint
 }
@@ -155,20 +138,13 @@ mod tests {
     const WHITE: Rgba = Rgba::hex(0xffffff);
 
     fn lit(canvas: Canvas) -> usize {
-        canvas
-            .into_rgba()
-            .chunks(4)
-            .filter(|pixel| pixel[0] > 0)
-            .count()
+        canvas.into_rgba().chunks(4).filter(|pixel| pixel[0] > 0).count()
     }
 
     #[test]
     fn impossible_sizes_are_refused() {
         for size in [[0, 100], [100, 63], [8193, 100]] {
-            assert!(matches!(
-                Canvas::new(size, BLACK),
-                Err(PictureError::Size { .. })
-            ));
+            assert!(matches!(Canvas::new(size, BLACK), Err(PictureError::Size { .. })));
         }
     }
 
@@ -183,22 +159,13 @@ mod tests {
     #[test]
     fn shapes_and_text_leave_ink_and_bad_points_leave_none() {
         let mut canvas = Canvas::new([64, 64], BLACK).unwrap();
-        canvas.polyline(
-            &[[f32::NAN, 1.0], [3.0, f32::INFINITY]],
-            2.0,
-            WHITE,
-            LineCap::Round,
-        );
+        canvas.polyline(&[[f32::NAN, 1.0], [3.0, f32::INFINITY]], 2.0, WHITE, LineCap::Round);
         canvas.fill_circle([f32::NAN, 3.0], 4.0, WHITE);
         assert_eq!(lit(canvas), 0);
         let mut canvas = Canvas::new([64, 64], BLACK).unwrap();
         canvas.polyline(&[[5.0, 5.0], [50.0, 5.0]], 2.0, WHITE, LineCap::Butt);
-        let style = TextStyle {
-            face: Face::Regular,
-            size: 14.0,
-            color: WHITE,
-            align: Align::Center,
-        };
+        let style =
+            TextStyle { face: Face::Regular, size: 14.0, color: WHITE, align: Align::Center };
         canvas.text("edge of the picture", [60.0, 40.0], style);
         assert!(lit(canvas) > 120);
     }

@@ -44,10 +44,8 @@ pub fn gif(
     }
     while let Some(drawing) = frames.next() {
         let pixels = drawing.paint(size, mode)?;
-        let image = RgbaImage::from_raw(size[0], size[1], pixels).ok_or(PictureError::Size {
-            width: size[0],
-            height: size[1],
-        })?;
+        let image = RgbaImage::from_raw(size[0], size[1], pixels)
+            .ok_or(PictureError::Size { width: size[0], height: size[1] })?;
         let rest = if frames.peek().is_none() { rest_ms } else { 0 };
         let delay = Delay::from_numer_denom_ms(delay_ms.saturating_add(rest), 1);
         encoder.encode_frame(Frame::from_parts(image, 0, 0, delay))?;
@@ -97,10 +95,7 @@ mod tests {
     #[test]
     fn what_cannot_be_drawn_is_an_error() {
         let none: [Drawing; 0] = [];
-        assert!(matches!(
-            gif(none, [100, 100], Mode::Dark, 10, 0),
-            Err(PictureError::NoFrames)
-        ));
+        assert!(matches!(gif(none, [100, 100], Mode::Dark, 10, 0), Err(PictureError::NoFrames)));
         assert!(png(&drawing(1.0), [9, 9], Mode::Dark).is_err());
         assert!(png(&Drawing::default(), [100, 100], Mode::Dark).is_err());
     }

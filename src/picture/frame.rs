@@ -45,26 +45,15 @@ impl Frame {
         // The words hug the map, and what is left over goes to both sides.
         let plot_left = left + (room[0] - plot_width) / 2.0;
         let plot_top = top + (room[1] - plot_height) / 2.0;
-        let plot = [
-            plot_left,
-            plot_top,
-            plot_left + plot_width,
-            plot_top + plot_height,
-        ]
-        .map(|edge| edge.round());
+        let plot = [plot_left, plot_top, plot_left + plot_width, plot_top + plot_height]
+            .map(|edge| edge.round());
         let inner = [
             plot[0] - AXIS_LEFT * unit,
             plot[1] - TITLE_HEIGHT * unit,
             plot[2],
             plot[3] + (AXIS_BOTTOM + LEGEND_HEIGHT) * unit,
         ];
-        Ok(Self {
-            unit,
-            plot,
-            inner,
-            bounds,
-            scale,
-        })
+        Ok(Self { unit, plot, inner, bounds, scale })
     }
 
     /// Where a position on the map is on the picture.
@@ -90,21 +79,14 @@ pub(super) fn fitting_size(bounds: [f32; 4], long_side: u32) -> [u32; 2] {
     };
     // Margins are in units of the short side, which depends on them: a few
     // rounds settle it.
-    let (beside, above) = (
-        2.0 * MARGIN + AXIS_LEFT,
-        2.0 * MARGIN + TITLE_HEIGHT + AXIS_BOTTOM + LEGEND_HEIGHT,
-    );
+    let (beside, above) =
+        (2.0 * MARGIN + AXIS_LEFT, 2.0 * MARGIN + TITLE_HEIGHT + AXIS_BOTTOM + LEGEND_HEIGHT);
     let long = long_side as f32;
     let mut size = [long, long];
     for _ in 0..20 {
         let unit = (size[0].min(size[1]) / REFERENCE_SIDE).clamp(0.35, 8.0);
-        let scale = ((long - beside * unit) / x_span)
-            .min((long - above * unit) / y_span)
-            .max(1e-6);
-        size = [
-            scale * x_span + beside * unit,
-            scale * y_span + above * unit,
-        ];
+        let scale = ((long - beside * unit) / x_span).min((long - above * unit) / y_span).max(1e-6);
+        size = [scale * x_span + beside * unit, scale * y_span + above * unit];
     }
     // Even numbers, because video encoders want them.
     size.map(|side| 2 * (side / 2.0).round() as u32)
@@ -113,11 +95,7 @@ pub(super) fn fitting_size(bounds: [f32; 4], long_side: u32) -> [u32; 2] {
 fn spans(bounds: [f32; 4]) -> Result<[f32; 2], PictureError> {
     let spans = [bounds[2] - bounds[0], bounds[3] - bounds[1]];
     let usable = |span: &f32| span.is_finite() && *span > 0.0;
-    if spans.iter().all(usable) {
-        Ok(spans)
-    } else {
-        Err(PictureError::Bounds(bounds))
-    }
+    if spans.iter().all(usable) { Ok(spans) } else { Err(PictureError::Bounds(bounds)) }
 }
 
 /// Round numbers from `min` to `max` that are at least `least` apart.
@@ -132,9 +110,7 @@ fn ticks(min: f32, max: f32, least: f32) -> Vec<f32> {
     let step = step.max(if max - min >= 3.0 { 1.0 } else { 0.0 });
     let first = (min / step).ceil() as i32;
     let last = (max / step).floor() as i32;
-    (first..=last.min(first.saturating_add(100)))
-        .map(|k| k as f32 * step)
-        .collect()
+    (first..=last.min(first.saturating_add(100))).map(|k| k as f32 * step).collect()
 }
 
 #[cfg(test)]
@@ -153,23 +129,13 @@ mod tests {
 
     #[test]
     fn a_fitting_size_leaves_no_bands() {
-        for bounds in [
-            [-0.7, -0.7, 8.3, 11.3],
-            [0.0, 0.0, 12.0, 5.0],
-            [0.0, 0.0, 1.0, 1.0],
-        ] {
+        for bounds in [[-0.7, -0.7, 8.3, 11.3], [0.0, 0.0, 12.0, 5.0], [0.0, 0.0, 1.0, 1.0]] {
             let size = fitting_size(bounds, 1000);
             assert!((998..=1000).contains(&size[0].max(size[1])), "{size:?}");
             let frame = Frame::new(bounds, size).unwrap();
             let margin = MARGIN * frame.unit;
-            assert!(
-                (frame.inner[0] - margin).abs() < 3.0,
-                "{bounds:?} {frame:?}"
-            );
-            assert!(
-                (frame.inner[1] - margin).abs() < 3.0,
-                "{bounds:?} {frame:?}"
-            );
+            assert!((frame.inner[0] - margin).abs() < 3.0, "{bounds:?} {frame:?}");
+            assert!((frame.inner[1] - margin).abs() < 3.0, "{bounds:?} {frame:?}");
         }
         assert_eq!(fitting_size([0.0; 4], 300), [300, 300]);
     }
@@ -184,10 +150,7 @@ mod tests {
     #[test]
     fn bounds_without_area_are_refused() {
         for bounds in [[0.0; 4], [0.0, 0.0, f32::NAN, 1.0], [0.0, 0.0, -1.0, 1.0]] {
-            assert!(matches!(
-                Frame::new(bounds, [100, 100]),
-                Err(PictureError::Bounds(_))
-            ));
+            assert!(matches!(Frame::new(bounds, [100, 100]), Err(PictureError::Bounds(_))));
         }
     }
 }

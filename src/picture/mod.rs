@@ -4,6 +4,7 @@
 mod canvas;
 mod encode;
 mod frame;
+mod legend;
 pub mod palette;
 mod scene_picture;
 mod text;

@@ -20,21 +20,13 @@ pub struct Rgba {
 impl Rgba {
     /// An opaque color from `0xRRGGBB`.
     pub const fn hex(rgb: u32) -> Self {
-        Self {
-            r: (rgb >> 16) as u8,
-            g: (rgb >> 8) as u8,
-            b: rgb as u8,
-            a: 255,
-        }
+        Self { r: (rgb >> 16) as u8, g: (rgb >> 8) as u8, b: rgb as u8, a: 255 }
     }
 
     /// The same color at another opacity in `[0, 1]`.
     #[must_use]
     pub fn with_alpha(self, alpha: f32) -> Self {
-        Self {
-            a: (alpha.clamp(0.0, 1.0) * 255.0).round() as u8,
-            ..self
-        }
+        Self { a: (alpha.clamp(0.0, 1.0) * 255.0).round() as u8, ..self }
     }
 
     /// A mix of two colors; `fraction` 0 is `self`, 1 is `other`.
@@ -200,18 +192,9 @@ impl Palette {
 /// The ends are trimmed: the darkest tone vanishes on a dark floor and the
 /// lightest on a light one.
 pub fn time_color(fraction: f32) -> Rgba {
-    let fraction = if fraction.is_finite() {
-        fraction.clamp(0.0, 1.0)
-    } else {
-        0.0
-    };
+    let fraction = if fraction.is_finite() { fraction.clamp(0.0, 1.0) } else { 0.0 };
     let color = colorous::VIRIDIS.eval_continuous(f64::from(0.18 + 0.72 * fraction));
-    Rgba {
-        r: color.r,
-        g: color.g,
-        b: color.b,
-        a: 255,
-    }
+    Rgba { r: color.r, g: color.g, b: color.b, a: 255 }
 }
 
 #[cfg(test)]
@@ -222,11 +205,7 @@ mod tests {
     fn luminance(color: Rgba) -> f32 {
         let linear = |channel: u8| {
             let value = f32::from(channel) / 255.0;
-            if value <= 0.04045 {
-                value / 12.92
-            } else {
-                ((value + 0.055) / 1.055).powf(2.4)
-            }
+            if value <= 0.04045 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
         };
         0.2126 * linear(color.r) + 0.7152 * linear(color.g) + 0.0722 * linear(color.b)
     }
@@ -242,18 +221,10 @@ mod tests {
             let palette = Palette::of(mode);
             for surface in [palette.background, palette.panel, palette.raised] {
                 assert!(contrast(palette.ink, surface) > 7.0, "{mode:?} ink");
-                assert!(
-                    contrast(palette.muted_ink, surface) > 4.5,
-                    "{mode:?} muted ink"
-                );
+                assert!(contrast(palette.muted_ink, surface) > 4.5, "{mode:?} muted ink");
             }
             for surface in [palette.background, palette.panel] {
-                for color in [
-                    palette.warning,
-                    palette.error,
-                    palette.success,
-                    palette.accent,
-                ] {
+                for color in [palette.warning, palette.error, palette.success, palette.accent] {
                     assert!(contrast(color, surface) > 4.5, "{mode:?} {color:?}");
                 }
             }

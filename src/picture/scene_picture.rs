@@ -54,11 +54,11 @@ pub struct Drawing {
 }
 
 /// What every part of the drawing needs.
-struct Painter<'a> {
-    canvas: Canvas,
-    frame: Frame,
-    palette: &'static Palette,
-    drawing: &'a Drawing,
+pub(super) struct Painter<'a> {
+    pub canvas: Canvas,
+    pub frame: Frame,
+    pub palette: &'static Palette,
+    pub drawing: &'a Drawing,
 }
 
 impl Drawing {
@@ -75,12 +75,7 @@ impl Drawing {
         let palette = Palette::of(mode);
         let canvas = Canvas::new(size, palette.background)?;
         let frame = Frame::new(self.bounds, size)?;
-        let mut painter = Painter {
-            canvas,
-            frame,
-            palette,
-            drawing: self,
-        };
+        let mut painter = Painter { canvas, frame, palette, drawing: self };
         painter.map();
         painter.axes();
         painter.plans();
@@ -97,19 +92,16 @@ impl Painter<'_> {
         for &[x_min, y_min, x_max, y_max] in &self.drawing.walls {
             let [left, bottom] = self.frame.place([x_min, y_min]);
             let [right, top] = self.frame.place([x_max, y_max]);
-            self.canvas
-                .fill_crisp([left, top, right, bottom], self.palette.wall);
+            self.canvas.fill_crisp([left, top, right, bottom], self.palette.wall);
         }
         if let Some(goal) = self.drawing.goal
             && self.drawing.goal_radius > 0.0
         {
             let center = self.frame.place(goal);
             let radius = self.drawing.goal_radius * self.frame.scale;
-            self.canvas
-                .fill_circle(center, radius, self.palette.goal.with_alpha(0.10));
+            self.canvas.fill_circle(center, radius, self.palette.goal.with_alpha(0.10));
             let line = self.palette.goal.with_alpha(0.45);
-            self.canvas
-                .ring(center, radius, 1.2 * self.frame.unit, line);
+            self.canvas.ring(center, radius, 1.2 * self.frame.unit, line);
         }
     }
 
@@ -122,40 +114,23 @@ impl Painter<'_> {
         for x in x_ticks {
             let [at, _] = self.frame.place([x, 0.0]);
             let mark = [[at, bottom], [at, bottom + 5.0 * unit]];
-            self.canvas
-                .polyline(&mark, width, self.palette.muted_ink, LineCap::Butt);
-            let style = TextStyle {
-                align: Align::Center,
-                ..label
-            };
-            self.canvas
-                .text(&number(x), [at, bottom + 20.0 * unit], style);
+            self.canvas.polyline(&mark, width, self.palette.muted_ink, LineCap::Butt);
+            let style = TextStyle { align: Align::Center, ..label };
+            self.canvas.text(&number(x), [at, bottom + 20.0 * unit], style);
         }
         for y in y_ticks {
             let [_, at] = self.frame.place([0.0, y]);
             let mark = [[left - 5.0 * unit, at], [left, at]];
-            self.canvas
-                .polyline(&mark, width, self.palette.muted_ink, LineCap::Butt);
-            let style = TextStyle {
-                align: Align::Right,
-                ..label
-            };
-            self.canvas
-                .text(&number(y), [left - 9.0 * unit, at + 4.5 * unit], style);
+            self.canvas.polyline(&mark, width, self.palette.muted_ink, LineCap::Butt);
+            let style = TextStyle { align: Align::Right, ..label };
+            self.canvas.text(&number(y), [left - 9.0 * unit, at + 4.5 * unit], style);
         }
-        let end = TextStyle {
-            align: Align::Right,
-            ..label
-        };
-        self.canvas
-            .text("x (m)", [right, bottom + 38.0 * unit], end);
+        let end = TextStyle { align: Align::Right, ..label };
+        self.canvas.text("x (m)", [right, bottom + 38.0 * unit], end);
         self.canvas.text(
             "y (m)",
             [left - 9.0 * unit, top - 8.0 * unit],
-            TextStyle {
-                align: Align::Center,
-                ..label
-            },
+            TextStyle { align: Align::Center, ..label },
         );
     }
 
@@ -164,8 +139,7 @@ impl Painter<'_> {
         for point in &self.drawing.noise {
             let center = self.frame.place(*point);
             if self.on_map(*point) {
-                self.canvas
-                    .fill_circle(center, 1.7 * unit, self.palette.noise.with_alpha(0.6));
+                self.canvas.fill_circle(center, 1.7 * unit, self.palette.noise.with_alpha(0.6));
             }
         }
         // Many candidates lie over one another; a few have to carry alone.
@@ -188,16 +162,14 @@ impl Painter<'_> {
             palette.chosen_halo.with_alpha(0.8),
             LineCap::Round,
         );
-        self.canvas
-            .polyline(&chosen, 3.0 * unit, palette.chosen, LineCap::Round);
+        self.canvas.polyline(&chosen, 3.0 * unit, palette.chosen, LineCap::Round);
         self.canvas.polyline(
             &trail,
             5.0 * unit,
             palette.chosen_halo.with_alpha(0.8),
             LineCap::Round,
         );
-        self.canvas
-            .polyline(&trail, 3.0 * unit, palette.trail, LineCap::Round);
+        self.canvas.polyline(&trail, 3.0 * unit, palette.trail, LineCap::Round);
     }
 
     fn candidate(&mut self, points: &[[f32; 2]], feasible: bool, alpha: f32) {
@@ -213,8 +185,7 @@ impl Painter<'_> {
             // Neighboring bands share a point, so the line has no gaps.
             let (from, to) = (band * steps / bands, (band + 1) * steps / bands);
             let ink = time_color((band as f32 + 0.5) / bands as f32).with_alpha(alpha);
-            self.canvas
-                .polyline(&points[from..=to], width, ink, LineCap::Butt);
+            self.canvas.polyline(&points[from..=to], width, ink, LineCap::Butt);
         }
     }
 
@@ -230,8 +201,7 @@ impl Painter<'_> {
         }
         if let Some(agent) = self.drawing.agent {
             let center = self.frame.place(agent);
-            self.canvas
-                .fill_circle(center, radius + 2.0 * unit, palette.chosen_halo);
+            self.canvas.fill_circle(center, radius + 2.0 * unit, palette.chosen_halo);
             self.canvas.fill_circle(center, radius, palette.agent);
         }
     }
@@ -239,11 +209,9 @@ impl Painter<'_> {
     fn mark(&mut self, position: [f32; 2], radius: f32, ink: Rgba) {
         let center = self.frame.place(position);
         let unit = self.frame.unit;
-        self.canvas
-            .fill_circle(center, radius + 2.0 * unit, self.palette.chosen_halo);
+        self.canvas.fill_circle(center, radius + 2.0 * unit, self.palette.chosen_halo);
         self.canvas.fill_circle(center, radius, ink);
-        self.canvas
-            .fill_circle(center, 0.38 * radius, self.palette.chosen_halo);
+        self.canvas.fill_circle(center, 0.38 * radius, self.palette.chosen_halo);
     }
 
     fn words(&mut self) {
@@ -258,115 +226,8 @@ impl Painter<'_> {
         self.canvas.text(&text, [left, top + 36.0 * unit], caption);
     }
 
-    /// Samples and names of what is drawn. What does not fit into one row goes
-    /// into a second one within the margin.
-    fn legend(&mut self) {
-        let unit = self.frame.unit;
-        let [left, _, right, bottom] = self.frame.inner;
-        let mut baseline = bottom - 4.0 * unit;
-        let text = self.style(Face::Regular, 13.0, self.palette.ink);
-        let mut x = left;
-        for (sample, name) in self.legend_items() {
-            let sample_width = sample.width() * unit;
-            let width = sample_width + 7.0 * unit + text.face.width(&name, text.size);
-            if x + width > right && x > left {
-                (x, baseline) = (left, baseline + 18.0 * unit);
-            }
-            self.sample(sample, [x, baseline - 4.5 * unit], sample_width);
-            self.canvas
-                .text(&name, [x + sample_width + 7.0 * unit, baseline], text);
-            x += width + 20.0 * unit;
-        }
-    }
-
-    fn legend_items(&self) -> Vec<(Sample, String)> {
-        let drawing = self.drawing;
-        let feasible = drawing
-            .candidates
-            .iter()
-            .any(|candidate| candidate.feasible);
-        let infeasible = drawing
-            .candidates
-            .iter()
-            .any(|candidate| !candidate.feasible);
-        let plan = match drawing.plan_secs {
-            Some(secs) => format!("plan, {secs:.2} s"),
-            None => "plan".to_owned(),
-        };
-        let items = [
-            (
-                drawing.start.is_some(),
-                Sample::Mark(self.palette.start),
-                "start".to_owned(),
-            ),
-            (
-                drawing.goal.is_some(),
-                Sample::Mark(self.palette.goal),
-                "goal".to_owned(),
-            ),
-            (
-                drawing.chosen.len() > 1,
-                Sample::Line(self.palette.chosen),
-                plan,
-            ),
-            (
-                drawing.trail.len() > 1,
-                Sample::Line(self.palette.trail),
-                "trail".to_owned(),
-            ),
-            (feasible, Sample::Time, "candidates over time".to_owned()),
-            (
-                infeasible,
-                Sample::Line(self.palette.infeasible),
-                "infeasible".to_owned(),
-            ),
-            (
-                !drawing.noise.is_empty(),
-                Sample::Dot(self.palette.noise),
-                "noise".to_owned(),
-            ),
-        ];
-        items
-            .into_iter()
-            .filter(|item| item.0)
-            .map(|(_, sample, name)| (sample, name))
-            .collect()
-    }
-
-    fn sample(&mut self, sample: Sample, [x, y]: [f32; 2], width: f32) {
-        let unit = self.frame.unit;
-        match sample {
-            Sample::Mark(ink) => {
-                self.canvas
-                    .fill_circle([x + width / 2.0, y], 5.5 * unit, ink);
-                let hole = self.palette.background;
-                self.canvas
-                    .fill_circle([x + width / 2.0, y], 2.1 * unit, hole);
-            }
-            Sample::Dot(ink) => self
-                .canvas
-                .fill_circle([x + width / 2.0, y], 2.5 * unit, ink),
-            Sample::Line(ink) => {
-                let ends = [[x, y], [x + width, y]];
-                self.canvas.polyline(&ends, 3.0 * unit, ink, LineCap::Butt);
-            }
-            Sample::Time => {
-                for band in 0..24 {
-                    let edge = |band: usize| x + width * band as f32 / 24.0;
-                    let ink = time_color((band as f32 + 0.5) / 24.0);
-                    let rows = [y - 2.0 * unit, y + 2.0 * unit];
-                    self.canvas
-                        .fill_crisp([edge(band), rows[0], edge(band + 1), rows[1]], ink);
-                }
-            }
-        }
-    }
-
     fn placed(&self, points: &[[f32; 2]]) -> Vec<[f32; 2]> {
-        points
-            .iter()
-            .map(|&point| self.frame.place(point))
-            .collect()
+        points.iter().map(|&point| self.frame.place(point)).collect()
     }
 
     fn on_map(&self, [x, y]: [f32; 2]) -> bool {
@@ -374,33 +235,8 @@ impl Painter<'_> {
         (x_min..=x_max).contains(&x) && (y_min..=y_max).contains(&y)
     }
 
-    fn style(&self, face: Face, size: f32, color: Rgba) -> TextStyle {
-        TextStyle {
-            face,
-            size: size * self.frame.unit,
-            color,
-            align: Align::Left,
-        }
-    }
-}
-
-/// What stands before a name in the legend.
-#[derive(Clone, Copy, Debug)]
-enum Sample {
-    Mark(Rgba),
-    Dot(Rgba),
-    Line(Rgba),
-    Time,
-}
-
-impl Sample {
-    /// In units of the frame.
-    fn width(self) -> f32 {
-        match self {
-            Self::Mark(_) | Self::Dot(_) => 12.0,
-            Self::Line(_) => 24.0,
-            Self::Time => 36.0,
-        }
+    pub(super) fn style(&self, face: Face, size: f32, color: Rgba) -> TextStyle {
+        TextStyle { face, size: size * self.frame.unit, color, align: Align::Left }
     }
 }
 
@@ -416,23 +252,13 @@ mod tests {
 
     /// A maze with everything in it.
     fn full() -> Drawing {
-        let line = |y: f32| {
-            (0..30)
-                .map(|i| [0.5 + 0.1 * i as f32, y])
-                .collect::<Vec<_>>()
-        };
+        let line = |y: f32| (0..30).map(|i| [0.5 + 0.1 * i as f32, y]).collect::<Vec<_>>();
         Drawing {
             bounds: [0.0, 0.0, 4.0, 4.0],
             walls: vec![[0.0, 0.0, 4.0, 0.4], [0.0, 3.6, 4.0, 4.0]],
             candidates: vec![
-                Polyline {
-                    points: line(1.0),
-                    feasible: true,
-                },
-                Polyline {
-                    points: line(1.5),
-                    feasible: false,
-                },
+                Polyline { points: line(1.0), feasible: true },
+                Polyline { points: line(1.5), feasible: false },
             ],
             noise: vec![[2.0, 2.5], [99.0, 2.0], [f32::NAN, 1.0]],
             chosen: line(2.0),
@@ -448,9 +274,7 @@ mod tests {
     }
 
     fn pixel(pixels: &[u8], size: [u32; 2], position: [f32; 2]) -> [u8; 3] {
-        let [x, y] = Frame::new([0.0, 0.0, 4.0, 4.0], size)
-            .unwrap()
-            .place(position);
+        let [x, y] = Frame::new([0.0, 0.0, 4.0, 4.0], size).unwrap().place(position);
         let at = 4 * (y as usize * size[0] as usize + x as usize);
         [pixels[at], pixels[at + 1], pixels[at + 2]]
     }
@@ -467,40 +291,20 @@ mod tests {
             assert_eq!(pixel(&pixels, size, [2.0, 2.0]), rgb(palette.chosen));
             assert_eq!(pixel(&pixels, size, [2.0, 2.2]), rgb(palette.trail));
             assert_eq!(pixel(&pixels, size, [1.5, 3.0]), rgb(palette.agent));
-            assert_ne!(
-                pixel(&pixels, size, [2.0, 1.0]),
-                pixel(&pixels, size, [2.0, 1.5])
-            );
+            assert_ne!(pixel(&pixels, size, [2.0, 1.0]), pixel(&pixels, size, [2.0, 1.5]));
         }
     }
 
     #[test]
     fn an_empty_map_and_one_with_absurd_numbers_can_be_drawn() {
-        let empty = Drawing {
-            bounds: [0.0, 0.0, 1.0, 1.0],
-            ..Drawing::default()
-        };
+        let empty = Drawing { bounds: [0.0, 0.0, 1.0, 1.0], ..Drawing::default() };
         empty.paint([64, 64], Mode::Dark).unwrap();
         let mut absurd = full();
-        absurd.chosen = vec![
-            [f32::NAN, 0.0],
-            [1e30, -1e30],
-            [1.0, 1.0],
-            [f32::INFINITY, 2.0],
-        ];
+        absurd.chosen = vec![[f32::NAN, 0.0], [1e30, -1e30], [1.0, 1.0], [f32::INFINITY, 2.0]];
         absurd.candidates = vec![
-            Polyline {
-                points: vec![],
-                feasible: true,
-            },
-            Polyline {
-                points: vec![[1e20, 3.0]],
-                feasible: true,
-            },
-            Polyline {
-                points: vec![[1.0, 3.0], [-1e20, 3.0]],
-                feasible: true,
-            },
+            Polyline { points: vec![], feasible: true },
+            Polyline { points: vec![[1e20, 3.0]], feasible: true },
+            Polyline { points: vec![[1.0, 3.0], [-1e20, 3.0]], feasible: true },
         ];
         absurd.walls.push([f32::NAN, 0.0, 1.0, f32::INFINITY]);
         absurd.start = Some([f32::NAN, 1.0]);
@@ -512,9 +316,6 @@ mod tests {
 
     #[test]
     fn labels_have_no_needless_zeros() {
-        assert_eq!(
-            [0.0, 0.5, 10.0, -1.25].map(number),
-            ["0", "0.5", "10", "-1.25"]
-        );
+        assert_eq!([0.0, 0.5, 10.0, -1.25].map(number), ["0", "0.5", "10", "-1.25"]);
     }
 }

@@ -64,11 +64,7 @@ impl Face {
             if let Some(outline) = font.outline_glyph(glyph) {
                 let corner = outline.px_bounds().min;
                 outline.draw(|column, row, coverage| {
-                    paint(
-                        corner.x as i32 + column as i32,
-                        corner.y as i32 + row as i32,
-                        coverage,
-                    );
+                    paint(corner.x as i32 + column as i32, corner.y as i32 + row as i32, coverage);
                 });
             }
         });
@@ -105,21 +101,13 @@ mod tests {
         for face in [Face::Regular, Face::SemiBold] {
             let mut ink = 0.0;
             let mut right = 0;
-            face.draw(
-                "Plan ± 0.5 → γ",
-                20.0,
-                [10.0, 30.0],
-                |x, _, coverage| {
-                    ink += coverage;
-                    right = right.max(x);
-                },
-            );
+            face.draw("Plan ± 0.5 → γ", 20.0, [10.0, 30.0], |x, _, coverage| {
+                ink += coverage;
+                right = right.max(x);
+            });
             let width = face.width("Plan ± 0.5 → γ", 20.0);
             assert!(ink > 100.0, "{face:?} {ink}");
-            assert!(
-                (right as f32 - 10.0 - width).abs() < 4.0,
-                "{face:?} {right} {width}"
-            );
+            assert!((right as f32 - 10.0 - width).abs() < 4.0, "{face:?} {right} {width}");
         }
         assert_eq!(Face::Regular.width("", 20.0), 0.0);
     }
@@ -127,10 +115,7 @@ mod tests {
     #[test]
     fn long_text_ends_in_an_ellipsis_within_its_width() {
         let fitted = Face::Regular.fit("a rather long title of a plan", 16.0, 100.0);
-        assert!(
-            fitted.ends_with('…') && fitted.starts_with("a rather"),
-            "{fitted}"
-        );
+        assert!(fitted.ends_with('…') && fitted.starts_with("a rather"), "{fitted}");
         assert!(Face::Regular.width(&fitted, 16.0) <= 100.0);
         assert_eq!(Face::Regular.fit("short", 16.0, 100.0), "short");
         assert_eq!(Face::Regular.fit("short", 16.0, 1.0), "");

@@ -33,8 +33,7 @@ pub struct Step<'a> {
 /// Whatever the denoiser returns.
 pub fn denoise(
     schedule: &Schedule,
-    sampler: Sampler,
-    steps: usize,
+    (sampler, steps): (Sampler, usize),
     known: &Inpainting,
     mut x: Vec<f32>,
     noise: &mut Rng,
@@ -102,8 +101,7 @@ mod tests {
         let mut seen = Vec::new();
         let plans = denoise(
             &schedule,
-            sampler,
-            steps,
+            (sampler, steps),
             &known,
             x,
             &mut rng,
@@ -147,8 +145,7 @@ mod tests {
         let mut rng = Rng::stream(1, "test");
         let stopped = denoise(
             &schedule,
-            Sampler::Ddim,
-            4,
+            (Sampler::Ddim, 4),
             &Inpainting::new(2, 1),
             vec![0.0; 2],
             &mut rng,

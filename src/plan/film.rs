@@ -16,6 +16,17 @@ pub enum Selection {
     Blind,
 }
 
+/// How a request spreads its candidates over durations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DurationSearch {
+    /// The same number at every duration.
+    Grid,
+    /// One scout at every duration, all others around the shortest scout that
+    /// passes.
+    Refine,
+}
+
 /// How noise becomes a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -46,6 +57,8 @@ pub struct PlanSettings {
     pub candidates_per_duration: usize,
     /// Durations tried, log-spaced over the model's range.
     pub durations: usize,
+    /// How candidates spread over durations.
+    pub search: DurationSearch,
     /// Denoising steps for DDIM; DDPM always takes every diffusion time.
     pub denoising_steps: usize,
     /// How noise becomes a plan.

@@ -11,7 +11,7 @@ pub use candidates::{duration_grid, peak_speed, score_candidate, select};
 pub use control::{ControlLaw, ControlSettings, Replan, Rollout};
 pub use denoise::{Denoiser, denoise};
 pub use film::{
-    Candidate, DenoisingStep, Film, Plan, PlanRequest, PlanSettings, Sampler, Selection, Via,
+    Candidate, DenoisingStep, DurationSearch, Film, Plan, PlanRequest, PlanSettings, Sampler, Selection, Via,
 };
 pub use follow::Pursuit;
 pub use planner::Planner;

@@ -7,7 +7,9 @@ use std::time::Instant;
 use super::PlanError;
 use super::candidates::{duration_grid, score_candidate, select};
 use super::denoise::{self, Step, denoise};
-use super::film::{Candidate, DenoisingStep, Film, Plan, PlanRequest, Selection};
+use super::film::{
+    Candidate, DenoisingStep, DurationSearch, Film, Plan, PlanRequest, PlanSettings, Selection,
+};
 use crate::env::{Environment, EnvironmentSpec, Workspace};
 use crate::model::diffuser::Diffuser;
 use crate::model::inpainting::Inpainting;
@@ -50,6 +52,10 @@ impl Planner {
     /// Carry out `request`. `on_step` sees the film after every denoising step
     /// and may stop it; then the answer is `None`.
     ///
+    /// With [`DurationSearch::Refine`] one scout at each duration finds the
+    /// shortest that passes, and all other candidates crowd around it; the
+    /// film holds both.
+    ///
     /// # Errors
     /// A request of the wrong size or with NaN, or a failing model.
     pub fn plan(
@@ -61,54 +67,98 @@ impl Planner {
         let started = Instant::now();
         self.check(&request)?;
         let shape = self.shape(&request);
-        let config = &self.diffuser.config;
-        let schedule = &self.diffuser.schedule;
         let settings = &request.settings;
-        let known = self.known(&request, shape.waypoints);
+        let steps = (settings.sampler, settings.denoising_steps);
         let mut film = Film {
             id,
             request: Arc::clone(&request),
             waypoints: shape.waypoints,
-            dims: config.dims(),
-            observation_offset: config.action_dim,
-            durations: shape.durations.clone().into(),
+            dims: self.diffuser.config.dims(),
+            observation_offset: self.diffuser.config.action_dim,
+            durations: Arc::from([]),
             steps: Vec::new(),
-            total_steps: denoise::times(schedule, settings.sampler, settings.denoising_steps).len(),
+            total_steps: denoise::times(&self.diffuser.schedule, steps.0, steps.1).len(),
             candidates: Vec::new(),
             chosen: None,
             plan: None,
             wall_ms: 0.0,
         };
         let mut rng = Rng::stream(request.seed, "plan noise");
-        let noise = rng.normals(shape.durations.len() * shape.waypoints * config.dims());
-        let finished = denoise(
-            schedule,
-            settings.sampler,
-            settings.denoising_steps,
-            &known,
-            noise,
-            &mut rng,
-            &mut |x, t| self.diffuser.predict_clean(x, shape.waypoints, t, &shape.durations),
-            &mut |step| {
-                film.steps.push(Arc::new(self.publish(&step)));
-                film.wall_ms = started.elapsed().as_secs_f32() * 1e3;
-                on_step(&film)
-            },
-        )?;
-        let Some(mut plans) = finished else { return Ok(None) };
-        self.diffuser.normalizer.unnormalize(&mut plans);
-        self.judge(&mut film, &plans);
+        let mut on_step = |film: &mut Film| {
+            film.wall_ms = started.elapsed().as_secs_f32() * 1e3;
+            on_step(film)
+        };
+        if !self.sample(&mut film, &shape.durations, &mut rng, &mut on_step)? {
+            return Ok(None);
+        }
+        self.judge(&mut film);
+        if let Some(durations) = self.refined(&film)
+            && !self.sample(&mut film, &durations, &mut rng, &mut on_step)?
+        {
+            return Ok(None);
+        }
+        self.judge(&mut film);
         film.chosen = select(&film.candidates, settings.selection, settings.speed_limit);
-        film.plan = film.chosen.map(|chosen| Arc::new(self.extract(&film, &plans, chosen)));
+        film.plan = film.chosen.and_then(|chosen| self.extract(&film, chosen)).map(Arc::new);
         film.wall_ms = started.elapsed().as_secs_f32() * 1e3;
         Ok(Some(film))
     }
 
-    /// Pick again among the samples of a complete film, another way.
-    pub fn reselect(&self, film: &Film, selection: Selection) -> Option<Arc<Plan>> {
-        let chosen = select(&film.candidates, selection, film.request.settings.speed_limit)?;
-        let clean = &film.steps.last()?.clean;
-        Some(Arc::new(self.extract(film, clean, chosen)))
+    /// Denoise one sample per duration and add them to the film; whether it
+    /// ran to the end.
+    fn sample(
+        &self,
+        film: &mut Film,
+        durations: &[f32],
+        rng: &mut Rng,
+        on_step: &mut dyn FnMut(&mut Film) -> ControlFlow<()>,
+    ) -> Result<bool, PlanError> {
+        let request = Arc::clone(&film.request);
+        let settings = &request.settings;
+        let waypoints = film.waypoints;
+        let earlier = std::mem::take(&mut film.steps);
+        film.durations = film.durations.iter().chain(durations).copied().collect();
+        let noise = rng.normals(durations.len() * waypoints * film.dims);
+        let finished = denoise(
+            &self.diffuser.schedule,
+            (settings.sampler, settings.denoising_steps),
+            &self.known(&request, waypoints),
+            noise,
+            rng,
+            &mut |x, t| self.diffuser.predict_clean(x, waypoints, t, durations),
+            &mut |step| {
+                let before = earlier.get(film.steps.len());
+                film.steps.push(Arc::new(self.publish(&step, before)));
+                on_step(film)
+            },
+        )?;
+        Ok(finished.is_some())
+    }
+
+    /// The durations of the second round, around the shortest scout that
+    /// passes; `None` where one round is all.
+    fn refined(&self, film: &Film) -> Option<Vec<f32>> {
+        let settings = &film.request.settings;
+        let scouting = settings.search == DurationSearch::Refine
+            && film.request.near_duration.is_none()
+            && self.diffuser.config.takes_duration();
+        let left = (settings.candidates_per_duration * settings.durations)
+            .saturating_sub(film.n_candidates());
+        if !scouting || left == 0 {
+            return None;
+        }
+        let best = film.candidates[select(&film.candidates, settings.selection, settings.speed_limit)?];
+        let [min, max] = self.diffuser.config.duration_range();
+        // The next shorter scout failed, if only by bad luck: search down to
+        // the one below it. Without any that passes, search everywhere.
+        let ratio = (max / min).powf(1.0 / (settings.durations.max(2) - 1) as f32);
+        let range = if passes(&best, settings) {
+            let near = best.duration_steps;
+            [(near / ratio.powi(2)).max(min), (near * ratio.sqrt()).min(max)]
+        } else {
+            [min, max]
+        };
+        Some(duration_grid(range, left))
     }
 
     fn check(&self, request: &PlanRequest) -> Result<(), PlanError> {
@@ -137,10 +187,14 @@ impl Planner {
         }
         let [min, max] = config.duration_range();
         let durations = match request.near_duration {
-            None => duration_grid([min, max], settings.durations)
-                .into_iter()
-                .flat_map(|d| std::iter::repeat_n(d, settings.candidates_per_duration))
-                .collect(),
+            None => {
+                let each = match settings.search {
+                    DurationSearch::Grid => settings.candidates_per_duration,
+                    DurationSearch::Refine => 1,
+                };
+                let grid = duration_grid([min, max], settings.durations).into_iter();
+                grid.flat_map(|duration| std::iter::repeat_n(duration, each)).collect()
+            }
             Some(near) => {
                 let near = near.clamp(min, max);
                 let range = [(near / DRAG_SPREAD).max(min), (near * DRAG_SPREAD).min(max)];
@@ -196,26 +250,31 @@ impl Planner {
         known
     }
 
-    fn publish(&self, step: &Step) -> DenoisingStep {
-        let units = |values: &[f32]| -> Arc<[f32]> {
+    /// A step in environment units, after the same step of an earlier round.
+    fn publish(&self, step: &Step, earlier: Option<&Arc<DenoisingStep>>) -> DenoisingStep {
+        let units = |values: &[f32], earlier: Option<&Arc<[f32]>>| -> Arc<[f32]> {
             let mut values = values.to_vec();
             self.diffuser.normalizer.unnormalize(&mut values);
-            values.into()
+            match earlier {
+                Some(earlier) => earlier.iter().chain(&values).copied().collect(),
+                None => values.into(),
+            }
         };
         DenoisingStep {
             diffusion_time: step.t,
             noise_level: self.diffuser.schedule.levels(step.t).1,
-            noisy: units(step.noisy),
-            clean: units(step.clean),
+            noisy: units(step.noisy, earlier.map(|step| &step.noisy)),
+            clean: units(step.clean, earlier.map(|step| &step.clean)),
         }
     }
 
-    fn judge(&self, film: &mut Film, plans: &[f32]) {
+    fn judge(&self, film: &mut Film) {
+        let Some(last) = film.steps.last().cloned() else { return };
         let limit = film.request.settings.speed_limit;
         film.candidates = (0..film.n_candidates())
             .map(|candidate| -> Candidate {
                 let positions: Vec<[f32; 2]> = (0..film.waypoints)
-                    .map(|waypoint| film.position(plans, candidate, waypoint))
+                    .map(|waypoint| film.position(&last.clean, candidate, waypoint))
                     .collect();
                 let duration = film.durations[candidate];
                 score_candidate(&positions, duration, self.spec.dt_secs, limit, &*self.workspace)
@@ -224,22 +283,29 @@ impl Planner {
     }
 
     /// One sample as a plan, interpolated to every environment step.
-    fn extract(&self, film: &Film, plans: &[f32], chosen: usize) -> Plan {
+    fn extract(&self, film: &Film, chosen: usize) -> Option<Plan> {
         let size = film.waypoints * film.dims;
-        let sample = &plans[chosen * size..(chosen + 1) * size];
+        let plans = &film.steps.last()?.clean;
+        let sample = plans.get(chosen * size..(chosen + 1) * size)?;
         let rows: Vec<&[f32]> = sample.chunks_exact(film.dims).collect();
         let duration_steps = film.durations[chosen];
         let dense = interpolate(&rows, duration_steps);
         let offset = film.observation_offset;
-        Plan {
+        Some(Plan {
             waypoints: rows.iter().map(|row| row[offset..].to_vec()).collect(),
             states: dense.iter().map(|row| row[offset..].to_vec()).collect(),
             actions: (offset > 0).then(|| dense.iter().map(|row| row[..offset].to_vec()).collect()),
             dt_secs: self.spec.dt_secs,
             duration_steps,
             feasible: film.candidates[chosen].feasible,
-        }
+        })
     }
+}
+
+/// Whether a candidate passes as far as the selection may look.
+fn passes(candidate: &Candidate, settings: &PlanSettings) -> bool {
+    let clear = candidate.points_in_walls == 0 || settings.selection == Selection::Blind;
+    clear && candidate.peak_speed <= settings.speed_limit
 }
 
 /// Rows spread over `duration` steps, linearly interpolated to every whole

@@ -1,0 +1,127 @@
+//! Train, save, load, plan: the same function comes back.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+use burn::tensor::Device;
+use foresight::lab::train::{Budget, TrainEvent, TrainOptions, train};
+use foresight::lab::{SHIPPED, Scene, checkpoint, open};
+use foresight::model::learner::Learner;
+use foresight::plan::{Film, PlanRequest};
+
+fn scene(preset: &str) -> Scene {
+    let mut scene = Scene::parse(SHIPPED.last().unwrap().text).unwrap();
+    let text = scene.to_toml().replace("preset = \"quick\"", &format!("preset = \"{preset}\""));
+    scene = Scene::parse(&text).unwrap();
+    scene.data.transitions = 5000;
+    scene.model.weights = None;
+    scene.model.waypoints = Some(16);
+    scene.model.horizon = Some(32);
+    scene.model.multipliers = Some(vec![1, 2]);
+    scene.model.diffusion_steps = Some(8);
+    scene.model.batch = Some(4);
+    scene.plan.durations = 3;
+    scene.plan.candidates_per_duration = 1;
+    scene.plan.denoising_steps = 3;
+    scene
+}
+
+fn run(scene: &Scene, out: &Path, steps: usize, resume: bool) {
+    let options = TrainOptions {
+        budget: Budget::Steps(steps),
+        out: out.to_path_buf(),
+        resume,
+        device_name: "test".into(),
+    };
+    let mut saved = false;
+    let summary = train(scene, &Device::flex(), &options, &mut |event| {
+        saved |= matches!(event, TrainEvent::Saved { .. });
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    assert!(saved && summary.steps == steps && summary.loss.is_finite());
+}
+
+fn plan(scene: &Scene, weights: &Path) -> Film {
+    let mut scene = scene.clone();
+    scene.model.weights = Some(weights.display().to_string());
+    let opened = open::open(&scene, Some(Path::new("/")), &Device::flex()).unwrap();
+    let [x, y] = scene.stage.start;
+    let request = PlanRequest {
+        start: vec![x, y, 0.0, 0.0],
+        goal: scene.stage.goal.to_vec(),
+        via: Vec::new(),
+        settings: scene.plan.clone(),
+        seed: 5,
+        near_duration: None,
+    };
+    let film = opened.planner.plan(1, Arc::new(request), &mut |_| ControlFlow::Continue(()));
+    film.unwrap().unwrap()
+}
+
+#[test]
+fn every_preset_trains_saves_loads_and_plans_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    for preset in ["quick", "quick-fixed", "paper", "code"] {
+        let scene = scene(preset);
+        let weights = folder.path().join(format!("{preset}.safetensors"));
+        run(&scene, &weights, 20, false);
+        let (a, b) = (plan(&scene, &weights), plan(&scene, &weights));
+        assert_eq!(a.plan, b.plan, "{preset}");
+        assert!(a.is_complete() && a.steps.len() == 3);
+        // The file itself is stable: reading and writing gives the same bytes.
+        let bytes = std::fs::read(&weights).unwrap();
+        let read = checkpoint::Checkpoint::from_bytes("w", &bytes).unwrap();
+        let copy = folder.path().join("copy.safetensors");
+        checkpoint::write(&copy, &read.header, &read.weights).unwrap();
+        let copied = checkpoint::Checkpoint::read(&copy).unwrap();
+        assert_eq!((copied.header, copied.weights), (read.header, read.weights));
+    }
+}
+
+#[test]
+fn a_resumed_learner_takes_the_same_steps_bit_for_bit() {
+    let scene = scene("quick");
+    let mut environment = scene.make_environment().unwrap();
+    let config = scene.model.resolve(environment.spec()).unwrap();
+    let episodes =
+        foresight::data::collect(environment.as_mut(), &scene.data, &mut |_| ControlFlow::Continue(()));
+    let windows =
+        foresight::data::Windows::new(Arc::new(episodes.unwrap()), config.windows()).unwrap();
+    let mut unbroken = Learner::new(config.clone(), 3, Device::flex());
+    for _ in 0..4 {
+        unbroken.train_step(&windows, 0.1);
+    }
+    let state = unbroken.state().unwrap();
+    let mut resumed = Learner::new(config, 3, Device::flex()).restore(state).unwrap();
+    for _ in 0..3 {
+        unbroken.train_step(&windows, 0.1);
+        resumed.train_step(&windows, 0.1);
+    }
+    let (a, b) = (unbroken.state().unwrap(), resumed.state().unwrap());
+    assert_eq!(a.step, 7);
+    assert!(a.network == b.network && a.average == b.average && a.rng_position == b.rng_position);
+}
+
+#[test]
+fn training_lowers_the_loss() {
+    let folder = tempfile::tempdir().unwrap();
+    let scene = scene("quick");
+    let options = TrainOptions {
+        budget: Budget::Steps(300),
+        out: folder.path().join("w.safetensors"),
+        resume: false,
+        device_name: "test".into(),
+    };
+    let mut losses = Vec::new();
+    train(&scene, &Device::flex(), &options, &mut |event| {
+        if let TrainEvent::Training { loss, .. } = event {
+            losses.push(loss);
+        }
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    let (first, last) = (losses[0], losses[losses.len() - 1]);
+    assert!(last < 0.7 * first, "{first} to {last}");
+}
