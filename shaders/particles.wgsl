@@ -1,6 +1,7 @@
 // Soft round points: the noise a plan condenses out of.
 //
-// One instance is one point and becomes a quad.
+// One instance is one point and becomes a triangle around its disk: half the
+// triangles of a quad, and a software renderer pays by the triangle.
 
 struct View {
     // clip.x = dot(row_x.xy, world) + row_x.z, and the same for y.
@@ -27,10 +28,9 @@ struct Varying {
 
 @vertex
 fn vs_main(particle: Particle, @builtin(vertex_index) corner: u32) -> Varying {
-    let disk = vec2(
-        select(-1.0, 1.0, (corner & 1u) == 1u),
-        select(-1.0, 1.0, corner >= 2u),
-    );
+    // The corners of an equilateral triangle around the unit disk.
+    let x = select(select(-1.7320508, 1.7320508, corner == 1u), 0.0, corner == 2u);
+    let disk = vec2(x, select(-1.0, 2.0, corner == 2u));
     let center = vec2(
         dot(view.row_x.xy, particle.position) + view.row_x.z,
         dot(view.row_y.xy, particle.position) + view.row_y.z,

@@ -4,13 +4,14 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use burn::module::Module;
-use burn::optim::{AdamConfig, GradientsParams};
+use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::Serialize;
 
 use super::device::median_ms;
 use super::open::Opened;
 use super::scene::Scene;
+use crate::nn::adam::ModuleAdam;
 use crate::nn::temporal_unet::TemporalUnetConfig;
 use crate::plan::PlanRequest;
 use crate::rng::Rng;
@@ -58,7 +59,7 @@ fn step_ms(
 ) -> f64 {
     let device = device.clone().autodiff();
     let mut network = config.init(0, &device);
-    let mut optimizer = AdamConfig::new().init();
+    let mut optimizer = ModuleAdam::default();
     let x = noise(shape, &device);
     let target = noise(shape, &device) * 0.5;
     let (times, durations) = (vec![7.0; shape[0]], vec![120.0; shape[0]]);

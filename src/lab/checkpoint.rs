@@ -176,7 +176,9 @@ pub fn write_resume(
     for (name, tensor) in &state.network {
         arrays.push((format!("resume.network.{name}"), Array::Floats(tensor)));
     }
-    arrays.push(("resume.optimizer".into(), Array::Bytes(&state.optimizer)));
+    for (name, tensor) in &state.optimizer {
+        arrays.push((format!("resume.adam.{name}"), Array::Floats(tensor)));
+    }
     let position = state.rng_position.to_le_bytes();
     arrays.push(("resume.rng".into(), Array::Bytes(&position)));
     write_arrays(path, header, arrays)
@@ -194,7 +196,7 @@ pub fn read_resume(path: &Path) -> Result<(Header, LearnerState), CheckpointErro
         step: header.provenance.steps,
         network: NamedTensors::new(),
         average: NamedTensors::new(),
-        optimizer: raw(&name, &bytes, "resume.optimizer")?,
+        optimizer: NamedTensors::new(),
         rng_position: 0,
     };
     let position = raw(&name, &bytes, "resume.rng")?;
@@ -204,10 +206,13 @@ pub fn read_resume(path: &Path) -> Result<(Header, LearnerState), CheckpointErro
     })?;
     state.rng_position = u128::from_le_bytes(position);
     for (tensor_name, tensor) in tensors {
-        match tensor_name.strip_prefix("resume.network.") {
-            Some(short) => state.network.insert(short.to_owned(), tensor),
-            None => state.average.insert(tensor_name, tensor),
-        };
+        if let Some(short) = tensor_name.strip_prefix("resume.network.") {
+            state.network.insert(short.to_owned(), tensor);
+        } else if let Some(short) = tensor_name.strip_prefix("resume.adam.") {
+            state.optimizer.insert(short.to_owned(), tensor);
+        } else {
+            state.average.insert(tensor_name, tensor);
+        }
     }
     Ok((header, state))
 }

@@ -1,13 +1,14 @@
 //! Training a Diffuser: batches of noised windows, Adam, averaged weights.
 
 use burn::module::Module;
-use burn::optim::{AdamConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer};
-use burn::tensor::{Bytes, Device, Tensor, TensorData};
+use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::tensor::{Device, Tensor, TensorData};
 
 use super::ModelError;
 use super::diffuser::{Diffuser, DiffuserConfig, Parametrization};
 use super::schedule::Schedule;
 use crate::data::Windows;
+use crate::nn::adam::ModuleAdam;
 use crate::nn::ema;
 use crate::nn::temporal_unet::TemporalUnet;
 use crate::nn::weights::{self, NamedTensors};
@@ -19,7 +20,7 @@ pub struct Learner {
     schedule: Schedule,
     network: TemporalUnet,
     average: TemporalUnet,
-    optimizer: ModuleOptimizer,
+    optimizer: ModuleAdam,
     rng: Rng,
     device: Device,
     step: usize,
@@ -33,8 +34,8 @@ pub struct LearnerState {
     pub network: NamedTensors,
     /// Averaged weights.
     pub average: NamedTensors,
-    /// Adam's moments, in burn's own format.
-    pub optimizer: Vec<u8>,
+    /// Adam's moments.
+    pub optimizer: NamedTensors,
     /// Where the random stream stands.
     pub rng_position: u128,
 }
@@ -59,7 +60,7 @@ impl Learner {
             schedule: Schedule::cosine(config.diffusion_steps),
             network,
             average,
-            optimizer: AdamConfig::new().with_epsilon(1e-8).init(),
+            optimizer: ModuleAdam::default(),
             rng: Rng::stream(seed, "training batches and noise"),
             device: tracked,
             step: 0,
@@ -170,13 +171,11 @@ impl Learner {
     /// # Errors
     /// A lost device.
     pub fn state(&self) -> Result<LearnerState, ModelError> {
-        let optimizer =
-            self.optimizer.into_bytes().map_err(|e| ModelError::Optimizer(e.to_string()))?;
         Ok(LearnerState {
             step: self.step,
             network: weights::export(&self.network.valid())?,
             average: weights::export(&self.average)?,
-            optimizer: optimizer.to_vec(),
+            optimizer: self.optimizer.export()?,
             rng_position: self.rng.position(),
         })
     }
@@ -188,10 +187,8 @@ impl Learner {
     pub fn restore(mut self, state: LearnerState) -> Result<Self, ModelError> {
         self.network = weights::import(self.network, state.network)?;
         self.average = weights::import(self.average, state.average)?;
-        self.optimizer = self
-            .optimizer
-            .from_bytes(Bytes::from_bytes_vec(state.optimizer))
-            .map_err(|error| ModelError::Optimizer(error.to_string()))?;
+        let device = self.device.clone().inner();
+        self.optimizer.import(&state.optimizer, state.step, &device)?;
         self.rng.seek(state.rng_position);
         self.step = state.step;
         Ok(self)

@@ -32,9 +32,6 @@ pub enum ModelError {
     /// Weights that do not fit.
     #[error(transparent)]
     Weights(#[from] crate::nn::weights::WeightsError),
-    /// The optimizer state of a training checkpoint cannot be read.
-    #[error("the optimizer state cannot be read ({0}); train without --resume")]
-    Optimizer(String),
     /// The device failed in the middle of a computation.
     #[error("the device stopped answering ({0}); choose the CPU (--device cpu) and try again")]
     Device(String),

@@ -2,8 +2,9 @@
 //! channel]` throughout: on a CPU that layout turns every convolution into one
 //! wide matrix product.
 
-pub mod ema;
+pub mod adam;
 pub mod embedding;
+pub mod ema;
 pub mod fused;
 pub mod init;
 pub mod layers;

@@ -63,12 +63,11 @@ pub fn select(candidates: &[Candidate], selection: Selection, speed_limit: f32) 
         Selection::ReadsMap => c.points_in_walls,
         Selection::Blind => 0,
     };
-    let badness = |c: &Candidate| walls(c) as f32 + 10.0 * (c.peak_speed - speed_limit).max(0.0);
     let key = |c: &Candidate| {
-        let bad = badness(c);
-        // NaN must never win.
-        let bad = if bad.is_finite() { bad } else { f32::MAX };
-        (bad, c.duration_steps)
+        let excess = c.peak_speed - speed_limit;
+        // NaN must never win, and f32::max would turn it into 0.
+        let excess = if excess.is_nan() { f32::MAX } else { excess.max(0.0) };
+        (walls(c) as f32 + 10.0 * excess, c.duration_steps)
     };
     let order = |a: &(f32, f32), b: &(f32, f32)| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1));
     (0..candidates.len()).min_by(|a, b| order(&key(&candidates[*a]), &key(&candidates[*b])))

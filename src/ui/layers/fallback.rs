@@ -10,6 +10,7 @@ const MAX_SHAPES: usize = 400;
 /// Shapes for `batch`, placed by `screen_from_world`.
 pub fn shapes(batch: &Batch, screen_from_world: impl Fn([f32; 2]) -> Pos2) -> Vec<Shape> {
     match &batch.points {
+        Points::Ground(ground) => ground.shapes().to_vec(),
         Points::Ribbons(ribbons) => ribbons
             .points()
             .chunk_by(|a, b| a.line == b.line)

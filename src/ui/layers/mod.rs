@@ -6,6 +6,7 @@
 //! same batches become egui shapes in [`fallback`].
 
 pub mod fallback;
+mod ground;
 mod particles;
 mod trajectories;
 
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 use eframe::egui_wgpu::{self, wgpu};
 
+pub use ground::{Ground, GroundVertex, screen_view};
 pub use particles::{Particle, Particles};
 pub use trajectories::{RibbonPoint, Ribbons};
 
@@ -29,13 +31,51 @@ pub struct Layer {
     pub shader: &'static str,
     /// Bytes between points.
     stride: usize,
-    /// Vertex attributes, one list for each time the point buffer is bound;
-    /// binding `k` starts `k` points further on.
-    taps: &'static [&'static [wgpu::VertexAttribute]],
+    geometry: Geometry,
+}
+
+/// What becomes of a layer's points.
+enum Geometry {
+    /// A strip of `corners` corners each. The point buffer is bound once for
+    /// each list of attributes; binding `k` starts `k` points further on.
+    Strips { corners: u32, taps: &'static [&'static [wgpu::VertexAttribute]] },
+    /// Corners of indexed triangles.
+    Triangles(&'static [wgpu::VertexAttribute]),
+}
+
+impl Geometry {
+    fn taps(&self) -> usize {
+        match self {
+            Self::Strips { taps, .. } => taps.len(),
+            Self::Triangles(_) => 1,
+        }
+    }
+
+    fn buffers(&self, stride: usize) -> Vec<Option<wgpu::VertexBufferLayout<'static>>> {
+        let layout = |step_mode, attributes| {
+            Some(wgpu::VertexBufferLayout { array_stride: stride as u64, step_mode, attributes })
+        };
+        match self {
+            Self::Strips { taps, .. } => taps
+                .iter()
+                .map(|&attributes| layout(wgpu::VertexStepMode::Instance, attributes))
+                .collect(),
+            Self::Triangles(attributes) => {
+                vec![layout(wgpu::VertexStepMode::Vertex, attributes)]
+            }
+        }
+    }
+
+    fn topology(&self) -> wgpu::PrimitiveTopology {
+        match self {
+            Self::Strips { .. } => wgpu::PrimitiveTopology::TriangleStrip,
+            Self::Triangles(_) => wgpu::PrimitiveTopology::TriangleList,
+        }
+    }
 }
 
 /// Every layer there is.
-pub const ALL: &[Layer] = &[trajectories::LAYER, particles::LAYER];
+pub const ALL: &[Layer] = &[trajectories::LAYER, particles::LAYER, ground::LAYER];
 
 /// Points of one layer, shared with the renderer.
 #[derive(Clone)]
@@ -44,6 +84,8 @@ pub enum Points {
     Ribbons(Arc<Ribbons>),
     /// Soft round points.
     Particles(Arc<Particles>),
+    /// Plain triangles.
+    Ground(Arc<Ground>),
 }
 
 impl Points {
@@ -51,6 +93,7 @@ impl Points {
         match self {
             Self::Ribbons(_) => 0,
             Self::Particles(_) => 1,
+            Self::Ground(_) => 2,
         }
     }
 
@@ -58,6 +101,7 @@ impl Points {
         match self {
             Self::Ribbons(ribbons) => bytemuck::cast_slice(ribbons.points()),
             Self::Particles(particles) => bytemuck::cast_slice(particles.points()),
+            Self::Ground(ground) => bytemuck::cast_slice(ground.vertices()),
         }
     }
 
@@ -65,6 +109,14 @@ impl Points {
         match self {
             Self::Ribbons(ribbons) => ribbons.points().len(),
             Self::Particles(particles) => particles.points().len(),
+            Self::Ground(ground) => ground.vertices().len(),
+        }
+    }
+
+    fn indices(&self) -> &[u32] {
+        match self {
+            Self::Ground(ground) => ground.indices(),
+            Self::Ribbons(_) | Self::Particles(_) => &[],
         }
     }
 }
@@ -97,7 +149,9 @@ struct Slot {
     generation: u64,
     layer: usize,
     n_points: usize,
+    n_indices: usize,
     buffer: wgpu::Buffer,
+    indices: wgpu::Buffer,
     view: wgpu::Buffer,
     bind_group: wgpu::BindGroup,
 }
@@ -139,8 +193,11 @@ impl Layers {
         view: &View,
     ) {
         let bytes = batch.points.bytes();
+        let indices: &[u8] = bytemuck::cast_slice(batch.points.indices());
         let fits = self.slots.get(&batch.slot).is_some_and(|slot| {
-            slot.layer == batch.points.layer() && slot.buffer.size() >= bytes.len() as u64
+            slot.layer == batch.points.layer()
+                && slot.buffer.size() >= bytes.len() as u64
+                && slot.indices.size() >= indices.len() as u64
         });
         if !fits {
             let slot = self.make_slot(device, batch);
@@ -150,7 +207,9 @@ impl Layers {
         if !fits || slot.generation != batch.generation {
             slot.generation = batch.generation;
             slot.n_points = batch.points.len();
+            slot.n_indices = batch.points.indices().len();
             queue.write_buffer(&slot.buffer, 0, bytes);
+            queue.write_buffer(&slot.indices, 0, indices);
         }
         queue.write_buffer(&slot.view, 0, bytemuck::bytes_of(view));
     }
@@ -162,34 +221,41 @@ impl Layers {
         else {
             return;
         };
-        let instances = (slot.n_points + 1).saturating_sub(layer.taps.len());
-        if slot.n_points == 0 || instances == 0 {
+        let taps = layer.geometry.taps();
+        let strips = (slot.n_points + 1).saturating_sub(taps);
+        if slot.n_points == 0 || strips == 0 {
             return;
         }
         pass.set_pipeline(pipeline);
         pass.set_bind_group(0, &slot.bind_group, &[]);
-        for tap in 0..layer.taps.len() {
+        for tap in 0..taps {
             let offset = (tap * layer.stride) as u64;
             pass.set_vertex_buffer(tap as u32, slot.buffer.slice(offset..));
         }
-        pass.draw(0..4, 0..instances as u32);
+        match layer.geometry {
+            Geometry::Strips { corners, .. } => pass.draw(0..corners, 0..strips as u32),
+            Geometry::Triangles(_) => {
+                pass.set_index_buffer(slot.indices.slice(..), wgpu::IndexFormat::Uint32);
+                pass.draw_indexed(0..slot.n_indices as u32, 0, 0..1);
+            }
+        }
     }
 
     fn make_slot(&self, device: &wgpu::Device, batch: &Batch) -> Slot {
-        // Room to grow: a chain's batches differ little in size.
-        let size = batch.points.bytes().len().next_power_of_two().max(4096) as u64;
-        let buffer = device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("layer points"),
-            size,
-            usage: wgpu::BufferUsages::VERTEX | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        });
-        let view = device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("layer view"),
-            size: size_of::<View>() as u64,
-            usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        });
+        let make = |label, bytes: usize, usage| {
+            // Room to grow: a chain's batches differ little in size.
+            device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some(label),
+                size: bytes.next_power_of_two().max(256) as u64,
+                usage: usage | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            })
+        };
+        let n_bytes = batch.points.bytes().len();
+        let buffer = make("layer points", n_bytes, wgpu::BufferUsages::VERTEX);
+        let n_bytes = size_of_val(batch.points.indices());
+        let indices = make("layer indices", n_bytes, wgpu::BufferUsages::INDEX);
+        let view = make("layer view", size_of::<View>(), wgpu::BufferUsages::UNIFORM);
         let bind_group = device.create_bind_group(&wgpu::BindGroupDescriptor {
             label: Some("layer view"),
             layout: &self.view_layout,
@@ -199,7 +265,9 @@ impl Layers {
             generation: 0,
             layer: batch.points.layer(),
             n_points: 0,
+            n_indices: 0,
             buffer,
+            indices,
             view,
             bind_group,
         }
@@ -221,17 +289,7 @@ fn pipeline(
         bind_group_layouts: &[Some(view_layout)],
         immediate_size: 0,
     });
-    let buffers: Vec<_> = layer
-        .taps
-        .iter()
-        .map(|&attributes| {
-            Some(wgpu::VertexBufferLayout {
-                array_stride: layer.stride as u64,
-                step_mode: wgpu::VertexStepMode::Instance,
-                attributes,
-            })
-        })
-        .collect();
+    let buffers = layer.geometry.buffers(layer.stride);
     device.create_render_pipeline(&wgpu::RenderPipelineDescriptor {
         label: Some(layer.id),
         layout: Some(&layout),
@@ -242,7 +300,7 @@ fn pipeline(
             buffers: &buffers,
         },
         primitive: wgpu::PrimitiveState {
-            topology: wgpu::PrimitiveTopology::TriangleStrip,
+            topology: layer.geometry.topology(),
             ..Default::default()
         },
         depth_stencil: None,

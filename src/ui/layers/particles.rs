@@ -2,7 +2,7 @@
 
 use eframe::egui_wgpu::wgpu;
 
-use super::Layer;
+use super::{Geometry, Layer};
 
 /// One point.
 #[repr(C)]
@@ -21,7 +21,10 @@ pub(super) const LAYER: Layer = Layer {
     help: "Soft round points for noise that has not become a plan yet.",
     shader: include_str!("../../../shaders/particles.wgsl"),
     stride: size_of::<Particle>(),
-    taps: &[&wgpu::vertex_attr_array![0 => Float32x2, 1 => Unorm8x4, 2 => Float32]],
+    geometry: Geometry::Strips {
+        corners: 3,
+        taps: &[&wgpu::vertex_attr_array![0 => Float32x2, 1 => Unorm8x4, 2 => Float32]],
+    },
 };
 
 /// Points in the layout the shader reads.

@@ -12,7 +12,7 @@ pub mod waypoints;
 use eframe::egui::{CentralPanel, Frame, Margin, Panel, ScrollArea, Ui};
 
 use super::app::App;
-use super::theme::{Colors, strong};
+use super::theme::strong;
 use super::{stage, theme, transport};
 
 /// A row of the inspector's or the controls' table.
@@ -78,10 +78,9 @@ const STATUS_HEIGHT: f32 = 28.0;
 
 /// Lay out the window.
 pub fn show(app: &mut App, ui: &mut Ui) {
-    let colors = Colors::of(ui.ctx());
-    let bar = |margin_y: i8| {
-        Frame::new().fill(colors.panel()).inner_margin(Margin::symmetric(16, margin_y))
-    };
+    // No fill: the window is cleared to the panels' color, and filling most of
+    // it again is the dearest thing a software renderer can be asked for.
+    let bar = |margin_y: i8| Frame::new().inner_margin(Margin::symmetric(16, margin_y));
     Panel::top("top bar")
         .exact_size(TOP_HEIGHT)
         .frame(bar(0))
@@ -114,7 +113,7 @@ pub fn show(app: &mut App, ui: &mut Ui) {
             .show(ui, |ui| sections(app, ui, "inspector", INSPECTOR));
     }
     CentralPanel::no_frame()
-        .frame(Frame::new().fill(colors.background()))
+        .frame(Frame::new())
         .show(ui, |ui| stage::show(app, ui));
 }
 

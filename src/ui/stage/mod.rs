@@ -9,11 +9,15 @@ mod things;
 pub mod walls;
 
 use eframe::egui;
+use std::sync::Arc;
+
 use eframe::egui::{Rect, Sense, Ui};
 
+use crate::env::MazeLayout;
 use crate::lab::scene::StageConfig;
 
 use super::app::App;
+use super::layers::{self, Batch, Ground, Points};
 use super::theme::Colors;
 use camera::{Camera, Look};
 use cloud::{Cloud, CloudStyle};
@@ -23,6 +27,7 @@ use things::Curves;
 const MARGIN: f32 = 44.0;
 /// First buffer slot of the stage.
 const CLOUD_SLOT: u64 = 1;
+const GROUND_SLOT: u64 = 20;
 const STYLE: CloudStyle = CloudStyle {
     max_candidates: 128,
     max_particles: 6200,
@@ -76,6 +81,9 @@ pub struct Stage {
     rect: Option<Rect>,
     cloud: Cloud,
     curves: Curves,
+    ground: Arc<Ground>,
+    ground_generation: u64,
+    ground_key: Option<(Camera, bool, MazeLayout)>,
 }
 
 impl Stage {
@@ -131,7 +139,7 @@ pub fn show(app: &mut App, ui: &mut Ui) {
     let Some(camera) = camera(app) else { return };
     let colors = Colors::of(ui.ctx());
     let painter = ui.painter_at(rect);
-    walls::paint(&painter, &app.place.layout, &camera, colors);
+    paint_ground(app, ui, &painter, &camera, colors);
     overlay::ticks(app, &painter, &camera, colors);
     paint_plans(app, ui, &painter, &camera, colors);
     input::background(app, ui, &response, &camera);
@@ -139,6 +147,29 @@ pub fn show(app: &mut App, ui: &mut Ui) {
     things::handles(app, &painter, &camera, colors);
     things::ball(app, &painter, &camera, colors);
     overlay::show(app, ui, rect, &camera);
+}
+
+/// The maze, turned into triangles again only when it or the camera changes.
+fn paint_ground(app: &mut App, ui: &Ui, painter: &egui::Painter, camera: &Camera, colors: Colors) {
+    let ppp = ui.pixels_per_point();
+    let key = (*camera, colors.is_dark(), app.place.layout.clone());
+    if app.stage.ground_key.as_ref() != Some(&key) {
+        let shapes = walls::shapes(&app.place.layout, camera, colors);
+        app.stage.ground = Arc::new(Ground::new(shapes, ppp));
+        app.stage.ground_generation += 1;
+        app.stage.ground_key = Some(key);
+    }
+    let batch = Batch {
+        slot: GROUND_SLOT,
+        generation: app.stage.ground_generation,
+        points: Points::Ground(app.stage.ground.clone()),
+    };
+    if app.has_gpu() {
+        let view = layers::screen_view(camera.rect, ppp);
+        painter.add(layers::callback(camera.rect, batch, view));
+    } else {
+        painter.extend(app.stage.ground.shapes().iter().cloned());
+    }
 }
 
 fn paint_plans(

@@ -1,7 +1,7 @@
 //! The maze: floor, soft walls and the shade they cast.
 
 use eframe::egui;
-use eframe::egui::{Color32, CornerRadius, Mesh, Painter, Pos2, Rect, Shape, pos2};
+use eframe::egui::{Color32, CornerRadius, Mesh, Pos2, Rect, Shape, pos2};
 
 use super::camera::Camera;
 use crate::env::{MazeLayout, Workspace as _};
@@ -37,18 +37,58 @@ fn frame_cut(layout: &MazeLayout) -> f32 {
     if closed { 0.5 } else { 0.0 }
 }
 
-/// Paint the maze.
-pub fn paint(painter: &Painter, layout: &MazeLayout, camera: &Camera, colors: Colors) {
+/// The maze and the ground around it, as shapes that cover the camera's
+/// rectangle.
+pub fn shapes(layout: &MazeLayout, camera: &Camera, colors: Colors) -> Vec<Shape> {
     let outline = shown_rect(layout, camera);
     let radius = CORNER * camera.scale;
-    painter.rect_filled(outline, corner(radius), colors.floor());
-    painter.add(Shape::mesh(shade(layout, camera, colors)));
-    for w in 0..layout.rows() {
-        for h in 0..layout.columns() {
-            if layout.is_wall(w, h) {
-                // At most 64 by 64, and only the walls.
-                painter.extend(wall(layout, camera, [w, h], outline, colors.wall()));
+    let mut shapes = vec![
+        Shape::rect_filled(camera.rect, 0.0, colors.background()),
+        Shape::rect_filled(outline, corner(radius), colors.floor()),
+        Shape::mesh(shade(layout, camera, colors)),
+    ];
+    for run in runs(layout) {
+        shapes.push(wall(layout, camera, run, outline, colors.wall()));
+    }
+    shapes
+}
+
+/// Straight rows of walls, first and last cell, that together cover all walls.
+fn runs(layout: &MazeLayout) -> Vec<[[usize; 2]; 2]> {
+    let mut runs = Vec::new();
+    let (rows, columns) = (layout.rows(), layout.columns());
+    for w in 0..rows {
+        stretches(columns, |h| layout.is_wall(w, h), |from, to| {
+            // A wall alone in its row is part of a column, or stands alone.
+            let alone = from == to
+                && (neighbor(layout, [w, from], [-1, 0]) || neighbor(layout, [w, from], [1, 0]));
+            if !alone {
+                runs.push([[w, from], [w, to]]);
             }
+        });
+    }
+    for h in 0..columns {
+        stretches(rows, |w| layout.is_wall(w, h), |from, to| {
+            if from != to {
+                runs.push([[from, h], [to, h]]);
+            }
+        });
+    }
+    runs
+}
+
+/// Call `found` with the first and last index of every stretch of walls.
+fn stretches(count: usize, is_wall: impl Fn(usize) -> bool, mut found: impl FnMut(usize, usize)) {
+    let mut begin = None;
+    for index in 0..=count {
+        let wall = index < count && is_wall(index);
+        match (begin, wall) {
+            (None, true) => begin = Some(index),
+            (Some(from), false) => {
+                found(from, index - 1);
+                begin = None;
+            }
+            _ => {}
         }
     }
 }
@@ -83,33 +123,30 @@ fn neighbor(layout: &MazeLayout, [w, h]: [usize; 2], step: [isize; 2]) -> bool {
     }
 }
 
-/// A wall is round where it has no wall beside it, and reaches into its wall
-/// neighbors, once along each axis, so that no seam shows between them.
+/// A run of walls, round where nothing joins its corners.
 fn wall(
     layout: &MazeLayout,
     camera: &Camera,
-    cell: [usize; 2],
+    [first, last]: [[usize; 2]; 2],
     shown: Rect,
     ink: Color32,
-) -> [Shape; 2] {
-    let square = cell_rect(layout, camera, cell, shown);
-    let reach = camera.scale * 0.5;
-    let (up, down) = (neighbor(layout, cell, [-1, 0]), neighbor(layout, cell, [1, 0]));
-    let (left, right) = (neighbor(layout, cell, [0, -1]), neighbor(layout, cell, [0, 1]));
+) -> Shape {
+    let rect = cell_rect(layout, camera, first, shown).union(cell_rect(layout, camera, last, shown));
     let radius = corner(CORNER * camera.scale);
-    let round = |is_joined: bool| if is_joined { 0 } else { radius };
-    let corners = CornerRadius {
-        nw: round(up || left),
-        ne: round(up || right),
-        sw: round(down || left),
-        se: round(down || right),
+    let round = |cell, a, b| {
+        if neighbor(layout, cell, a) || neighbor(layout, cell, b) { 0 } else { radius }
     };
-    let (mut tall, mut wide) = (square, square);
-    tall.min.y -= if up { reach } else { 0.0 };
-    tall.max.y += if down { reach } else { 0.0 };
-    wide.min.x -= if left { reach } else { 0.0 };
-    wide.max.x += if right { reach } else { 0.0 };
-    [Shape::rect_filled(tall, corners, ink), Shape::rect_filled(wide, corners, ink)]
+    let (up, down, left, right) = ([-1, 0], [1, 0], [0, -1], [0, 1]);
+    // The upper left corner is the first cell's; the others depend on the run.
+    let is_row = first[0] == last[0];
+    let (upper_right, lower_left) = if is_row { (last, first) } else { (first, last) };
+    let corners = CornerRadius {
+        nw: round(first, up, left),
+        ne: round(upper_right, up, right),
+        sw: round(lower_left, down, left),
+        se: round(last, down, right),
+    };
+    Shape::rect_filled(rect, corners, ink)
 }
 
 fn corner(radius: f32) -> u8 {
@@ -188,17 +225,33 @@ mod tests {
         let layout = MazeLayout::parse(U_MAZE).unwrap();
         let rect = Rect::from_min_size(pos2(0.0, 0.0), egui::vec2(500.0, 500.0));
         let camera = Camera::fit(rect, layout.bounds());
-        let [Shape::Rect(tall), Shape::Rect(wide)] = wall(&layout, &camera, [2, 2], rect, Color32::WHITE)
+        let Shape::Rect(bar) = wall(&layout, &camera, [[2, 0], [2, 2]], rect, Color32::WHITE)
         else {
-            panic!("not rectangles")
+            panic!("not a rectangle")
         };
-        // The end of the U's bar joins the wall to its left and is round to the right.
-        assert_eq!((wide.corner_radius.nw, wide.corner_radius.sw), (0, 0));
-        assert!(wide.corner_radius.ne > 0 && wide.corner_radius.se > 0);
-        assert!((wide.rect.width() - camera.scale * 1.5).abs() < 1e-3);
-        // It reaches sideways only, or it would cover the free cell across the corner.
-        assert!((wide.rect.height() - camera.scale).abs() < 1e-3);
-        assert!((tall.rect.height() - camera.scale).abs() < 1e-3);
+        // The U's bar joins the frame to its left and is round to the right.
+        assert_eq!((bar.corner_radius.nw, bar.corner_radius.sw), (0, 0));
+        assert!(bar.corner_radius.ne > 0 && bar.corner_radius.se > 0);
+        assert!((bar.rect.width() - camera.scale * 3.0).abs() < 1e-3);
+        assert!((bar.rect.height() - camera.scale).abs() < 1e-3);
+    }
+
+    #[test]
+    fn runs_cover_every_wall_and_nothing_else() {
+        for text in [U_MAZE, crate::env::LARGE, "###O\nOO#O\n#OOO"] {
+            let layout = MazeLayout::parse(text).unwrap();
+            let mut covered = vec![false; layout.rows() * layout.columns()];
+            for [[w0, h0], [w1, h1]] in runs(&layout) {
+                for w in w0..=w1 {
+                    for h in h0..=h1 {
+                        assert!(layout.is_wall(w, h));
+                        covered[w * layout.columns() + h] = true;
+                    }
+                }
+            }
+            let walls = covered.len() - layout.free_cells().len();
+            assert_eq!(covered.iter().filter(|&&covered| covered).count(), walls, "{text}");
+        }
     }
 
     #[test]
