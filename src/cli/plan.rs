@@ -195,6 +195,7 @@ impl PlanCommand {
                     "duration_steps": candidate.duration_steps,
                     "points_in_walls": candidate.points_in_walls,
                     "peak_speed": candidate.peak_speed,
+                    "roughness": candidate.roughness,
                     "feasible": candidate.feasible,
                     "positions": positions,
                 })

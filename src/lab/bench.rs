@@ -16,6 +16,15 @@ use crate::nn::temporal_unet::TemporalUnetConfig;
 use crate::plan::PlanRequest;
 use crate::rng::Rng;
 
+/// Largest resident size of this process so far; `None` where the system does
+/// not tell.
+pub fn peak_memory_mib() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: f64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
+    Some(kib / 1024.0)
+}
+
 /// One line of the table.
 #[derive(Clone, Debug, Serialize)]
 pub struct BenchRow {

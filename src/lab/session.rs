@@ -234,11 +234,14 @@ impl Session {
                 self.status.is_maze_seen = is_maze_seen;
                 self.reset_trials();
             }
+            Event::Started if self.status.phase == Phase::Failed => {}
             Event::Started => self.status.phase = Phase::Planning,
             Event::Planned { wall_ms } => {
                 self.status.plan_ms = Some(wall_ms);
                 self.status.plans_per_sec = (wall_ms > 0.0).then_some(1e3 / wall_ms);
             }
+            // A failed scene stays failed until another one loads.
+            Event::Idle if self.status.phase == Phase::Failed => {}
             Event::Idle => self.status.phase = Phase::Ready,
             Event::Followed { reached } => {
                 self.status.trials += 1;

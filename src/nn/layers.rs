@@ -214,15 +214,30 @@ pub fn fused_difference(device: &Device) -> f32 {
     for (kernel, stride) in [(5, 1), (3, 1), (1, 1), (3, 2)] {
         let op = Convolution { batch: 3, time: 8, channels: 6, outputs: 5, kernel, stride };
         let shapes = vec![vec![3, 8, 6], vec![kernel, 6, 5], vec![5]];
-        worst = worst.max(check::host_against_composed(&op, &shapes, &device, |t| {
+        worst = larger(worst, check::host_against_composed(&op, &shapes, &device, |t| {
             convolve_composed(t[0].to(), t[1].to(), t[2].to(), &op)
         }));
     }
     let op = NormMish { batch: 3, time: 8, channels: 16, groups: 4 };
     let shapes = vec![vec![3, 8, 16], vec![16], vec![16], vec![3, 16]];
-    worst.max(check::host_against_composed(&op, &shapes, &device, |t| {
+    larger(worst, check::host_against_composed(&op, &shapes, &device, |t| {
         norm_mish_composed(t[0].to(), [t[1].to(), t[2].to()], t[3].to(), 4)
     }))
+}
+
+/// Largest absolute difference of two arrays; infinite if their lengths
+/// differ, NaN if any number is.
+pub fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
+    if a.len() != b.len() {
+        return f32::INFINITY;
+    }
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, larger)
+}
+
+/// The larger of two differences; NaN, which `f32::max` would hide, is the
+/// largest.
+fn larger(a: f32, b: f32) -> f32 {
+    if a.is_nan() || a > b { a } else { b }
 }
 
 /// Comparing a host op with tensors of any backend.
@@ -243,11 +258,6 @@ mod check {
             shape.copy_from_slice(&self.shape);
             self.flat.clone().reshape(shape)
         }
-    }
-
-    fn distance(a: &[f32], b: &[f32]) -> f32 {
-        assert_eq!(a.len(), b.len());
-        a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
     }
 
     fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
@@ -279,10 +289,10 @@ mod check {
         let grads = (expected.clone() * weights).sum().backward();
 
         let inputs: [&[f32]; N] = std::array::from_fn(|i| values[i].as_slice());
-        let mut worst = distance(&op.forward(inputs), &host(expected));
+        let mut worst = largest_difference(&op.forward(inputs), &host(expected));
         for (leaf, grad) in leaves.iter().zip(op.backward(inputs, &cotangent)) {
             let expected = leaf.flat.grad(&grads).map(host).unwrap_or_default();
-            worst = worst.max(distance(&grad, &expected));
+            worst = larger(worst, largest_difference(&grad, &expected));
         }
         worst
     }

@@ -25,7 +25,11 @@ pub(super) struct TextStyle {
     pub align: Align,
 }
 
-/// Pixels to draw on; y runs down.
+/// Share of a corner's radius at which a cubic curve comes closest to a circle.
+const ROUND: f32 = 0.552_284_8;
+
+/// Pixels to draw on; the second coordinate runs down.
+#[derive(Clone)]
 pub(super) struct Canvas {
     pixmap: Pixmap,
 }
@@ -49,6 +53,39 @@ impl Canvas {
         if let Some(rect) = Rect::from_ltrb(edges[0], edges[1], edges[2], edges[3]) {
             self.pixmap.fill_rect(rect, &paint(ink), Transform::identity(), None);
         }
+    }
+
+    /// Fill a rectangle on the pixel grid whose corners have radii of their own,
+    /// clockwise from the upper left one.
+    pub(super) fn fill_round(&mut self, edges: [f32; 4], radii: [f32; 4], ink: Rgba) {
+        let mut builder = PathBuilder::new();
+        if push_round(&mut builder, edges.map(f32::round), radii) {
+            self.fill(builder, ink);
+        }
+    }
+
+    /// Fill what any of the rectangles covers, once. Their corners have radii.
+    pub(super) fn fill_union(
+        &mut self,
+        rectangles: impl Iterator<Item = ([f32; 4], [f32; 4])>,
+        ink: Rgba,
+    ) {
+        let mut builder = PathBuilder::new();
+        for (edges, radii) in rectangles {
+            push_round(&mut builder, edges, radii);
+        }
+        self.fill(builder, ink);
+    }
+
+    /// Fill a square that stands on its corner.
+    pub(super) fn fill_diamond(&mut self, [x, y]: [f32; 2], radius: f32, ink: Rgba) {
+        let mut builder = PathBuilder::new();
+        builder.move_to(x, y - radius);
+        builder.line_to(x + radius, y);
+        builder.line_to(x, y + radius);
+        builder.line_to(x - radius, y);
+        builder.close();
+        self.fill(builder, ink);
     }
 
     pub(super) fn fill_circle(&mut self, [x, y]: [f32; 2], radius: f32, ink: Rgba) {
@@ -105,11 +142,41 @@ impl Canvas {
         self.pixmap.take()
     }
 
+    fn fill(&mut self, builder: PathBuilder, ink: Rgba) {
+        if let Some(path) = builder.finish() {
+            let (paint, identity) = (paint(ink), Transform::identity());
+            self.pixmap.fill_path(&path, &paint, FillRule::Winding, identity, None);
+        }
+    }
+
     fn stroke(&mut self, path: &Path, width: f32, ink: Rgba, cap: LineCap) {
         let stroke =
             Stroke { width, line_cap: cap, line_join: LineJoin::Round, ..Stroke::default() };
         self.pixmap.stroke_path(path, &paint(ink), &stroke, Transform::identity(), None);
     }
+}
+
+/// Append a rectangle with round corners, unless it has no extent.
+fn push_round(builder: &mut PathBuilder, edges: [f32; 4], radii: [f32; 4]) -> bool {
+    let [left, top, right, bottom] = edges;
+    let most = ((right - left) / 2.0).min((bottom - top) / 2.0);
+    // NaN has no extent either.
+    if !(edges.iter().all(|edge| edge.is_finite()) && most > 0.0) {
+        return false;
+    }
+    let [nw, ne, se, sw] = radii.map(|radius| radius.clamp(0.0, most));
+    let gap = |radius: f32| radius * (1.0 - ROUND);
+    builder.move_to(left + nw, top);
+    builder.line_to(right - ne, top);
+    builder.cubic_to(right - gap(ne), top, right, top + gap(ne), right, top + ne);
+    builder.line_to(right, bottom - se);
+    builder.cubic_to(right, bottom - gap(se), right - gap(se), bottom, right - se, bottom);
+    builder.line_to(left + sw, bottom);
+    builder.cubic_to(left + gap(sw), bottom, left, bottom - gap(sw), left, bottom - sw);
+    builder.line_to(left, top + nw);
+    builder.cubic_to(left, top + gap(nw), left + gap(nw), top, left + nw, top);
+    builder.close();
+    true
 }
 
 fn blend(pixel: &mut [u8], ink: Rgba, coverage: f32) {
@@ -154,6 +221,21 @@ mod tests {
         canvas.fill_crisp([0.0, 0.0, 20.4, 64.0], WHITE);
         canvas.fill_crisp([20.4, 0.0, 64.0, 64.0], WHITE);
         assert!(canvas.into_rgba().iter().all(|&value| value == 255));
+    }
+
+    #[test]
+    fn round_corners_are_round_where_asked_and_unions_do_not_add_up() {
+        let mut canvas = Canvas::new([64, 64], BLACK).unwrap();
+        canvas.fill_round([0.2, 0.0, 64.0, 64.0], [20.0, 0.0, 0.0, 0.0], WHITE);
+        canvas.fill_round([f32::NAN, 0.0, 9.0, 9.0], [1.0; 4], WHITE);
+        let pixels = canvas.into_rgba();
+        assert_eq!((pixels[0], pixels[4 * 63], pixels[4 * 64 * 63]), (0, 255, 255));
+        let mut canvas = Canvas::new([64, 64], BLACK).unwrap();
+        let halves = [[0.0, 0.0, 40.0, 64.0], [20.0, 0.0, 64.0, 64.0]];
+        let halves = halves.into_iter().map(|edges| (edges, [0.0; 4]));
+        canvas.fill_union(halves, WHITE.with_alpha(0.5));
+        let pixels = canvas.into_rgba();
+        assert!(pixels.chunks(4).all(|pixel| pixel[0] == pixels[0] && pixel[0] > 100));
     }
 
     #[test]

@@ -1,15 +1,18 @@
 //! From drawings to bytes.
 
-use image::codecs::gif::{GifEncoder, Repeat};
+use std::borrow::Cow;
+
+use gif::{DisposalMethod, Encoder, Frame, Repeat};
 use image::codecs::png::PngEncoder;
-use image::{Delay, ExtendedColorType, Frame, ImageEncoder, RgbaImage};
+use image::{ExtendedColorType, ImageEncoder};
 
-use super::PictureError;
+use super::drawing::{Drawing, Ground};
 use super::palette::Mode;
-use super::scene_picture::Drawing;
+use super::quantize::{Census, Colors};
+use super::{MAX_SIDE, MIN_SIDE, PictureError};
 
-/// How hard the GIF encoder looks for colors, from 1 (best) to 30 (fastest).
-const GIF_SPEED: i32 = 10;
+/// One frame in so many is looked at to choose a film's colors.
+const CENSUS_STRIDE: usize = 5;
 
 /// A PNG of `size` pixels across and down.
 ///
@@ -22,36 +25,97 @@ pub fn png(drawing: &Drawing, size: [u32; 2], mode: Mode) -> Result<Vec<u8>, Pic
     Ok(bytes)
 }
 
-/// An endlessly repeating GIF that shows every frame for `delay_ms` and the
-/// last one for `rest_ms` more. Frames are taken one at a time, so the iterator
-/// may make them on the way and report progress.
+/// An endlessly repeating GIF of drawings, each with the milliseconds it is
+/// shown for. Some are painted twice: first to choose the colors of the whole
+/// film, so that nothing flickers. Every frame holds only what differs from the
+/// one before.
 ///
 /// # Errors
 /// No frames, or a size or bounds that make no picture.
 pub fn gif(
-    frames: impl IntoIterator<Item = Drawing>,
+    frames: impl Iterator<Item = (Drawing, u32)> + Clone,
     size: [u32; 2],
     mode: Mode,
-    delay_ms: u32,
-    rest_ms: u32,
 ) -> Result<Vec<u8>, PictureError> {
-    let mut bytes = Vec::new();
-    let mut encoder = GifEncoder::new_with_speed(&mut bytes, GIF_SPEED);
-    encoder.set_repeat(Repeat::Infinite)?;
-    let mut frames = frames.into_iter().peekable();
-    if frames.peek().is_none() {
-        return Err(PictureError::NoFrames);
+    let [width, height] = size;
+    let refuse = || PictureError::Size { width, height };
+    let sides = MIN_SIDE..=MAX_SIDE;
+    if !(sides.contains(&width) && sides.contains(&height)) {
+        return Err(refuse());
     }
-    while let Some(drawing) = frames.next() {
-        let pixels = drawing.paint(size, mode)?;
-        let image = RgbaImage::from_raw(size[0], size[1], pixels)
-            .ok_or(PictureError::Size { width: size[0], height: size[1] })?;
-        let rest = if frames.peek().is_none() { rest_ms } else { 0 };
-        let delay = Delay::from_numer_denom_ms(delay_ms.saturating_add(rest), 1);
-        encoder.encode_frame(Frame::from_parts(image, 0, 0, delay))?;
+    let across = u16::try_from(width).map_err(|_| refuse())?;
+    let down = u16::try_from(height).map_err(|_| refuse())?;
+    let mut colors = choose_colors(frames.clone(), size, mode)?;
+    let table: Vec<u8> = colors.palette.iter().copied().chain([[0; 3]]).flatten().collect();
+    let mut bytes = Vec::new();
+    let mut encoder = Encoder::new(&mut bytes, across, down, &table)?;
+    encoder.set_repeat(Repeat::Infinite)?;
+    let mut ground = Ground::default();
+    let mut before: Option<Vec<u8>> = None;
+    for (drawing, delay_ms) in frames {
+        let pixels = drawing.paint_over(&mut ground, size, mode)?;
+        let rgb = pixels.chunks_exact(4).map(|pixel| [pixel[0], pixel[1], pixel[2]]);
+        let after: Vec<u8> = rgb.map(|color| colors.index_of(color)).collect();
+        let clear = colors.palette.len() as u8;
+        let mut frame = difference(before.as_deref(), &after, width as usize, clear);
+        // GIF counts in hundredths of a second.
+        frame.delay = u16::try_from(delay_ms / 10).unwrap_or(u16::MAX);
+        encoder.write_frame(&frame)?;
+        before = Some(after);
     }
     drop(encoder);
-    Ok(bytes)
+    match before {
+        Some(_) => Ok(bytes),
+        None => Err(PictureError::NoFrames),
+    }
+}
+
+/// Colors that suit a film, from a few of its frames.
+fn choose_colors(
+    frames: impl Iterator<Item = (Drawing, u32)>,
+    size: [u32; 2],
+    mode: Mode,
+) -> Result<Colors, PictureError> {
+    let mut census = Census::default();
+    let mut ground = Ground::default();
+    for (drawing, _) in frames.step_by(CENSUS_STRIDE) {
+        census.count(&drawing.paint_over(&mut ground, size, mode)?);
+    }
+    Ok(census.palette())
+}
+
+/// The smallest frame that turns the picture `before` into `after`, both given
+/// as places in the palette; `clear` is the place for "as before".
+fn difference(before: Option<&[u8]>, after: &[u8], width: usize, clear: u8) -> Frame<'static> {
+    let same = |at: usize| before.is_some_and(|before| before[at] == after[at]);
+    let [left, top, right, bottom] = changed(after.len() / width.max(1), width, &same);
+    let places = (top..bottom).flat_map(|row| (left..right).map(move |x| row * width + x));
+    let buffer: Vec<u8> = places.map(|at| if same(at) { clear } else { after[at] }).collect();
+    // What was checked to fit the whole picture fits its parts.
+    let narrow = |value: usize| u16::try_from(value).unwrap_or(u16::MAX);
+    Frame {
+        dispose: DisposalMethod::Keep,
+        transparent: Some(clear),
+        left: narrow(left),
+        top: narrow(top),
+        width: narrow(right - left),
+        height: narrow(bottom - top),
+        buffer: Cow::Owned(buffer),
+        ..Frame::default()
+    }
+}
+
+/// Left, top, right and bottom of what is not the same; a pixel if all is.
+fn changed(height: usize, width: usize, same: &impl Fn(usize) -> bool) -> [usize; 4] {
+    let mut edges = [width, height, 0, 0];
+    for row in 0..height {
+        let differs = |x: &usize| !same(row * width + *x);
+        if let Some(first) = (0..width).find(differs) {
+            let last = (0..width).rev().find(differs).unwrap_or(first);
+            edges = [edges[0].min(first), edges[1].min(row), edges[2].max(last + 1), row + 1];
+        }
+    }
+    if edges[2] == 0 { [0, 0, 1, 1] } else { edges }
 }
 
 #[cfg(test)]
@@ -60,12 +124,13 @@ mod tests {
     use image::codecs::gif::GifDecoder;
 
     use super::*;
+    use crate::picture::Wall;
 
-    fn drawing(x: f32) -> Drawing {
+    fn drawing(y: f32) -> Drawing {
         Drawing {
             bounds: [0.0, 0.0, 3.0, 3.0],
-            walls: vec![[0.0, 0.0, 1.0, 1.0]],
-            agent: Some([x, 1.5]),
+            walls: vec![Wall { rect: [0.0, 0.0, 1.0, 1.0], round: [true; 4] }],
+            agent: Some([1.5, y]),
             ..Drawing::default()
         }
     }
@@ -80,22 +145,40 @@ mod tests {
     }
 
     #[test]
-    fn a_gif_has_its_frames_and_rests_on_the_last() {
-        let frames = [0.5, 1.0, 1.5].map(drawing);
-        let bytes = gif(frames, [120, 100], Mode::Dark, 50, 500).unwrap();
+    fn a_gif_shows_every_drawing_for_its_time() {
+        let (size, mode) = ([120, 100], Mode::Dark);
+        let shown = [(0.5, 50), (1.0, 20), (1.0, 80), (2.5, 550)];
+        let bytes = gif(shown.into_iter().map(|(y, ms)| (drawing(y), ms)), size, mode).unwrap();
+        let again = gif(shown.into_iter().map(|(y, ms)| (drawing(y), ms)), size, mode).unwrap();
+        assert_eq!(bytes, again);
         let decoder = GifDecoder::new(std::io::Cursor::new(bytes)).unwrap();
-        let delays: Vec<_> = decoder
-            .into_frames()
-            .map(|frame| frame.unwrap().delay().numer_denom_ms())
-            .map(|(numerator, denominator)| numerator / denominator)
-            .collect();
-        assert_eq!(delays, [50, 50, 550]);
+        let frames: Vec<_> = decoder.into_frames().map(Result::unwrap).collect();
+        assert_eq!(frames.len(), shown.len());
+        for (frame, (y, ms)) in frames.iter().zip(shown) {
+            assert_eq!(frame.delay().numer_denom_ms(), (ms, 1));
+            let wanted = drawing(y).paint(size, mode).unwrap();
+            let far = |(a, b): (&u8, &u8)| a.abs_diff(*b);
+            let worst = frame.buffer().as_raw().iter().zip(&wanted).map(far).max().unwrap();
+            assert!(worst <= 24, "a color is off by {worst}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_change_costs_next_to_nothing() {
+        let once = gif([(drawing(1.0), 50)].into_iter(), [300, 300], Mode::Dark).unwrap().len();
+        let still = std::iter::repeat_n((drawing(1.0), 50), 21);
+        let often = gif(still, [300, 300], Mode::Dark).unwrap().len();
+        assert!(often < once + 20 * 64, "{once} and {often}");
     }
 
     #[test]
     fn what_cannot_be_drawn_is_an_error() {
-        let none: [Drawing; 0] = [];
-        assert!(matches!(gif(none, [100, 100], Mode::Dark, 10, 0), Err(PictureError::NoFrames)));
+        let none: [(Drawing, u32); 0] = [];
+        assert!(matches!(
+            gif(none.into_iter(), [100, 100], Mode::Dark),
+            Err(PictureError::NoFrames)
+        ));
+        assert!(gif([(drawing(1.0), 50)].into_iter(), [9000, 100], Mode::Dark).is_err());
         assert!(png(&drawing(1.0), [9, 9], Mode::Dark).is_err());
         assert!(png(&Drawing::default(), [100, 100], Mode::Dark).is_err());
     }

@@ -5,9 +5,9 @@ use super::PictureError;
 /// Distances in pixels on a picture 720 pixels wide or high, whichever is less.
 const REFERENCE_SIDE: f32 = 720.0;
 const MARGIN: f32 = 28.0;
-const TITLE_HEIGHT: f32 = 70.0;
+const TITLE_HEIGHT: f32 = 90.0;
 const AXIS_LEFT: f32 = 30.0;
-const AXIS_BOTTOM: f32 = 44.0;
+const AXIS_BOTTOM: f32 = 32.0;
 const LEGEND_HEIGHT: f32 = 34.0;
 
 /// A picture's layout.
@@ -40,8 +40,8 @@ impl Frame {
             (width - left - margin).max(1.0),
             (height - top - margin - (AXIS_BOTTOM + LEGEND_HEIGHT) * unit).max(1.0),
         ];
-        let scale = (room[0] / x_span).min(room[1] / y_span);
-        let (plot_width, plot_height) = (scale * x_span, scale * y_span);
+        let scale = (room[0] / y_span).min(room[1] / x_span);
+        let (plot_width, plot_height) = (scale * y_span, scale * x_span);
         // The words hug the map, and what is left over goes to both sides.
         let plot_left = left + (room[0] - plot_width) / 2.0;
         let plot_top = top + (room[1] - plot_height) / 2.0;
@@ -56,11 +56,11 @@ impl Frame {
         Ok(Self { unit, plot, inner, bounds, scale })
     }
 
-    /// Where a position on the map is on the picture.
+    /// Where a position on the map is on the picture: x runs down, y runs right.
     pub(super) fn place(&self, [x, y]: [f32; 2]) -> [f32; 2] {
         [
-            self.plot[0] + (x - self.bounds[0]) * self.scale,
-            self.plot[3] - (y - self.bounds[1]) * self.scale,
+            self.plot[0] + (y - self.bounds[1]) * self.scale,
+            self.plot[1] + (x - self.bounds[0]) * self.scale,
         ]
     }
 
@@ -85,8 +85,8 @@ pub(super) fn fitting_size(bounds: [f32; 4], long_side: u32) -> [u32; 2] {
     let mut size = [long, long];
     for _ in 0..20 {
         let unit = (size[0].min(size[1]) / REFERENCE_SIDE).clamp(0.35, 8.0);
-        let scale = ((long - beside * unit) / x_span).min((long - above * unit) / y_span).max(1e-6);
-        size = [scale * x_span + beside * unit, scale * y_span + above * unit];
+        let scale = ((long - beside * unit) / y_span).min((long - above * unit) / x_span).max(1e-6);
+        size = [scale * y_span + beside * unit, scale * x_span + above * unit];
     }
     // Even numbers, because video encoders want them.
     size.map(|side| 2 * (side / 2.0).round() as u32)
@@ -118,13 +118,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn x_runs_right_and_y_runs_up_at_one_scale() {
-        let frame = Frame::new([-0.7, -0.7, 8.3, 11.3], [720, 960]).unwrap();
-        let [left, bottom] = frame.place([-0.7, -0.7]);
-        let [right, top] = frame.place([8.3, 11.3]);
+    fn x_runs_down_and_y_runs_right_at_one_scale() {
+        let frame = Frame::new([-0.7, -0.7, 8.3, 11.3], [960, 720]).unwrap();
+        let [left, top] = frame.place([-0.7, -0.7]);
+        let [right, bottom] = frame.place([8.3, 11.3]);
         assert!(left < right && top < bottom);
-        assert!(((right - left) / 9.0 - (bottom - top) / 12.0).abs() < 1e-3);
-        assert!(left >= 0.0 && top >= 0.0 && right <= 720.0 && bottom <= 960.0);
+        assert!(((right - left) / 12.0 - (bottom - top) / 9.0).abs() < 1e-3);
+        assert!(left >= 0.0 && top >= 0.0 && right <= 960.0 && bottom <= 720.0);
     }
 
     #[test]

@@ -2,14 +2,16 @@
 
 use tiny_skia::LineCap;
 
+use super::drawing::Painter;
 use super::palette::{Rgba, time_color};
-use super::scene_picture::Painter;
 use super::text::Face;
 
 /// What stands before a name in the legend.
 #[derive(Clone, Copy, Debug)]
 enum Sample {
-    Mark(Rgba),
+    Start,
+    Goal,
+    Waypoint,
     Dot(Rgba),
     Line(Rgba),
     Time,
@@ -19,7 +21,7 @@ impl Sample {
     /// In units of the frame.
     fn width(self) -> f32 {
         match self {
-            Self::Mark(_) | Self::Dot(_) => 12.0,
+            Self::Start | Self::Goal | Self::Waypoint | Self::Dot(_) => 12.0,
             Self::Line(_) => 24.0,
             Self::Time => 36.0,
         }
@@ -49,31 +51,41 @@ impl Painter<'_> {
 
     fn legend_items(&self) -> Vec<(Sample, String)> {
         let drawing = self.drawing;
-        let feasible = drawing.candidates.iter().any(|candidate| candidate.feasible);
-        let infeasible = drawing.candidates.iter().any(|candidate| !candidate.feasible);
-        let plan = match drawing.plan_secs {
-            Some(secs) => format!("plan, {secs:.2} s"),
-            None => "plan".to_owned(),
+        let visible = drawing.strengths.candidates > 0.0;
+        let any = |wanted| visible && drawing.candidates.iter().any(|one| one.feasible == wanted);
+        let time = match drawing.plan_secs {
+            Some(secs) => format!("0 to {secs:.2} s"),
+            None => "over time".to_owned(),
         };
+        let chosen =
+            if drawing.chosen.feasible { self.palette.chosen } else { self.palette.infeasible };
+        let has_chosen = drawing.chosen.points.len() > 1 && drawing.strengths.chosen > 0.0;
+        let has_noise = !drawing.noise.is_empty() && drawing.strengths.noise > 0.0;
         let items = [
-            (drawing.start.is_some(), Sample::Mark(self.palette.start), "start".to_owned()),
-            (drawing.goal.is_some(), Sample::Mark(self.palette.goal), "goal".to_owned()),
-            (drawing.chosen.len() > 1, Sample::Line(self.palette.chosen), plan),
-            (drawing.trail.len() > 1, Sample::Line(self.palette.trail), "trail".to_owned()),
-            (feasible, Sample::Time, "candidates over time".to_owned()),
-            (infeasible, Sample::Line(self.palette.infeasible), "infeasible".to_owned()),
-            (!drawing.noise.is_empty(), Sample::Dot(self.palette.noise), "noise".to_owned()),
+            (drawing.start.is_some(), Sample::Start, "start"),
+            (drawing.goal.is_some(), Sample::Goal, "goal"),
+            (!drawing.waypoints.is_empty(), Sample::Waypoint, "waypoint"),
+            (has_chosen, Sample::Line(chosen), "chosen"),
+            (drawing.trail.len() > 1, Sample::Line(self.palette.trail), "executed"),
+            (any(true) || has_noise, Sample::Time, time.as_str()),
+            (any(false), Sample::Line(self.palette.infeasible), "infeasible"),
+            (has_noise, Sample::Dot(self.palette.noise), "noise"),
         ];
-        items.into_iter().filter(|item| item.0).map(|(_, sample, name)| (sample, name)).collect()
+        let shown = items.into_iter().filter(|(is_shown, _, _)| *is_shown);
+        shown.map(|(_, sample, name)| (sample, name.to_owned())).collect()
     }
 
     fn sample(&mut self, sample: Sample, [x, y]: [f32; 2], width: f32) {
         let unit = self.frame.unit;
         match sample {
-            Sample::Mark(ink) => {
-                self.canvas.fill_circle([x + width / 2.0, y], 5.5 * unit, ink);
-                let hole = self.palette.background;
-                self.canvas.fill_circle([x + width / 2.0, y], 2.1 * unit, hole);
+            Sample::Start => {
+                self.start_mark([x + width / 2.0, y], 6.0 * unit, self.palette.background);
+            }
+            Sample::Goal => {
+                self.goal_mark([x + width / 2.0, y], 6.0 * unit, self.palette.background);
+            }
+            Sample::Waypoint => {
+                self.canvas.fill_diamond([x + width / 2.0, y], 6.0 * unit, self.palette.guidance);
             }
             Sample::Dot(ink) => self.canvas.fill_circle([x + width / 2.0, y], 2.5 * unit, ink),
             Sample::Line(ink) => {

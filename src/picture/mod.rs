@@ -1,17 +1,24 @@
 //! Pictures without a window: the command line and the window's export draw
 //! with the same code. Plain shapes and colors come in, PNG or GIF bytes go out.
+//!
+//! Pictures lie as the window's stage does: x down and y to the right, like the
+//! rows and columns of a maze's text.
 
 mod canvas;
+mod drawing;
 mod encode;
 mod frame;
 mod legend;
+mod map;
+mod marks;
 pub mod palette;
-mod scene_picture;
+mod plans;
+mod quantize;
 mod text;
 
+pub use drawing::{Drawing, Polyline, Speck, Strengths, Wall, Waypoint};
 pub use encode::{gif, png};
 pub use palette::{Mode, Palette, Rgba, time_color};
-pub use scene_picture::{Drawing, Polyline};
 
 /// Why a picture could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -32,9 +39,12 @@ pub enum PictureError {
     /// A film of no frames.
     #[error("there is no frame to show; make a plan first")]
     NoFrames,
-    /// The encoder gave up.
+    /// The PNG encoder gave up.
     #[error("the picture could not be encoded: {0}")]
-    Encode(#[from] image::ImageError),
+    Png(#[from] image::ImageError),
+    /// The GIF encoder gave up.
+    #[error("the film could not be encoded: {0}")]
+    Gif(#[from] gif::EncodingError),
 }
 
 /// The least pixels a side may have.

@@ -4,6 +4,9 @@ use std::sync::OnceLock;
 
 use ab_glyph::{Font, FontRef, PxScale, ScaleFont};
 
+/// What a caption may be broken at.
+const SEPARATOR: &str = " · ";
+
 /// The shipped faces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Face {
@@ -44,6 +47,31 @@ impl Face {
             }
         }
         String::new()
+    }
+
+    /// The text in at most `most` lines, broken at `" · "`; what is left over
+    /// ends in an ellipsis.
+    pub(super) fn wrap(self, text: &str, size: f32, width: f32, most: usize) -> Vec<String> {
+        let mut lines: Vec<String> = Vec::new();
+        for part in text.split(SEPARATOR).filter(|part| !part.is_empty()) {
+            let is_last = lines.len() >= most;
+            match lines.last_mut() {
+                Some(line) => {
+                    let longer = format!("{line}{SEPARATOR}{part}");
+                    if self.width(&longer, size) <= width || is_last {
+                        *line = longer;
+                    } else {
+                        lines.push(part.to_owned());
+                    }
+                }
+                None => lines.push(part.to_owned()),
+            }
+            // No line takes in more than the width can ever show.
+            if is_last && lines.last().is_some_and(|line| self.width(line, size) > width) {
+                break;
+            }
+        }
+        lines.into_iter().map(|line| self.fit(&line, size, width)).collect()
     }
 
     /// Hand every pixel the text covers to `paint`, with its coverage. The
@@ -119,5 +147,16 @@ mod tests {
         assert!(Face::Regular.width(&fitted, 16.0) <= 100.0);
         assert_eq!(Face::Regular.fit("short", 16.0, 100.0), "short");
         assert_eq!(Face::Regular.fit("short", 16.0, 1.0), "");
+    }
+
+    #[test]
+    fn captions_break_between_their_parts() {
+        let wrap = |text: &str, width| Face::Regular.wrap(text, 16.0, width, 2);
+        assert_eq!(wrap("seed 1 · fine", 300.0), ["seed 1 · fine"]);
+        assert_eq!(wrap("seed 1 · fine", 60.0), ["seed 1", "fine"]);
+        let lines = wrap("seed 1 · fine · more · and more", 60.0);
+        assert_eq!(lines.len(), 2);
+        assert!(lines[1].starts_with("fine") && lines[1].ends_with('…'), "{lines:?}");
+        assert!(wrap("", 60.0).is_empty());
     }
 }

@@ -8,6 +8,9 @@ const SPEED_WINDOW: usize = 6;
 /// Points checked per waypoint segment; at 7 steps a segment and 5 units per
 /// second they lie at most 0.06 apart.
 const POINTS_PER_SEGMENT: usize = 6;
+/// Roughness up to which a blind selection trusts a plan, units per second.
+/// Plans clear of walls mostly lie below it, plans through walls above.
+const ROUGHNESS_LIMIT: f32 = 2.0;
 
 /// `n` durations over `[min, max]`, evenly spaced in their logarithm.
 pub fn duration_grid([min, max]: [f32; 2], n: usize) -> Vec<f32> {
@@ -29,16 +32,35 @@ pub fn peak_speed(positions: &[[f32; 2]], secs: f32) -> f32 {
         .fold(0.0, f32::max)
 }
 
-/// Judge one sample from its waypoint positions.
+/// Root mean square of slope minus mean planned velocity over all segments of
+/// states `x, y, vx, vy` that are `secs` apart.
+pub fn roughness(states: &[&[f32]], secs: f32) -> f32 {
+    let mut sum = 0.0;
+    let mut n = 0;
+    for pair in states.windows(2) {
+        let half = pair[0].len() / 2;
+        for d in 0..half {
+            let slope = (pair[1][d] - pair[0][d]) / secs;
+            let velocity = (pair[0][half + d] + pair[1][half + d]) / 2.0;
+            sum += (slope - velocity).powi(2);
+        }
+        n += 1;
+    }
+    (sum / n.max(1) as f32).sqrt()
+}
+
+/// Judge one sample from its waypoint states.
 pub fn score_candidate(
-    positions: &[[f32; 2]],
+    states: &[&[f32]],
     duration_steps: f32,
     dt_secs: f32,
     speed_limit: f32,
     workspace: &dyn Workspace,
 ) -> Candidate {
+    let positions: Vec<[f32; 2]> = states.iter().map(|state| [state[0], state[1]]).collect();
     let segments = positions.len().saturating_sub(1).max(1) as f32;
-    let peak_speed = peak_speed(positions, duration_steps * dt_secs / segments);
+    let secs = duration_steps * dt_secs / segments;
+    let peak_speed = peak_speed(&positions, secs);
     let mut points_in_walls = 0;
     for pair in positions.windows(2) {
         for i in 0..POINTS_PER_SEGMENT {
@@ -51,24 +73,33 @@ pub fn score_candidate(
         duration_steps,
         points_in_walls,
         peak_speed,
+        roughness: roughness(states, secs),
         feasible: points_in_walls == 0 && peak_speed <= speed_limit,
     }
 }
 
-/// The shortest candidate that passes; if none does, the least bad.
-///
-/// [`Selection::Blind`] never reads `points_in_walls`.
-pub fn select(candidates: &[Candidate], selection: Selection, speed_limit: f32) -> Option<usize> {
-    let walls = |c: &Candidate| match selection {
-        Selection::ReadsMap => c.points_in_walls,
-        Selection::Blind => 0,
-    };
-    let key = |c: &Candidate| {
-        let excess = c.peak_speed - speed_limit;
+/// Whether a candidate passes as far as the selection may look.
+/// [`Selection::Blind`] never reads `points_in_walls`; a plan the model is not
+/// sure of, mostly one through a wall, gives itself away by its roughness.
+pub fn passes(candidate: &Candidate, selection: Selection, speed_limit: f32) -> bool {
+    badness(candidate, selection, speed_limit) == 0.0
+}
+
+fn badness(candidate: &Candidate, selection: Selection, speed_limit: f32) -> f32 {
+    let excess = |value: f32, limit: f32| {
         // NaN must never win, and f32::max would turn it into 0.
-        let excess = if excess.is_nan() { f32::MAX } else { excess.max(0.0) };
-        (walls(c) as f32 + 10.0 * excess, c.duration_steps)
+        if value.is_nan() { f32::MAX } else { (value - limit).max(0.0) }
     };
+    let trouble = match selection {
+        Selection::ReadsMap => candidate.points_in_walls as f32,
+        Selection::Blind => 10.0 * excess(candidate.roughness, ROUGHNESS_LIMIT),
+    };
+    trouble + 10.0 * excess(candidate.peak_speed, speed_limit)
+}
+
+/// The shortest candidate that passes; if none does, the least bad.
+pub fn select(candidates: &[Candidate], selection: Selection, speed_limit: f32) -> Option<usize> {
+    let key = |c: &Candidate| (badness(c, selection, speed_limit), c.duration_steps);
     let order = |a: &(f32, f32), b: &(f32, f32)| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1));
     (0..candidates.len()).min_by(|a, b| order(&key(&candidates[*a]), &key(&candidates[*b])))
 }
@@ -79,7 +110,23 @@ mod tests {
 
     fn candidate(duration_steps: f32, points_in_walls: usize, peak_speed: f32) -> Candidate {
         let feasible = points_in_walls == 0 && peak_speed <= 5.0;
-        Candidate { duration_steps, points_in_walls, peak_speed, feasible }
+        Candidate { duration_steps, points_in_walls, peak_speed, roughness: 0.5, feasible }
+    }
+
+    #[test]
+    fn blind_selection_takes_smooth_plans_only() {
+        let rough = Candidate { roughness: 9.0, ..candidate(50.0, 0, 2.0) };
+        let all = [rough, candidate(80.0, 5, 2.0)];
+        assert_eq!(select(&all, Selection::Blind, 5.0), Some(1));
+        assert_eq!(select(&all, Selection::ReadsMap, 5.0), Some(0));
+    }
+
+    #[test]
+    fn a_plan_whose_slopes_are_its_velocities_is_not_rough() {
+        let smooth: Vec<Vec<f32>> = (0..9).map(|i| vec![0.2 * i as f32, 0.0, 2.0, 0.0]).collect();
+        let states: Vec<&[f32]> = smooth.iter().map(Vec::as_slice).collect();
+        assert!(roughness(&states, 0.1) < 1e-4);
+        assert!((roughness(&states, 0.2) - 1.0).abs() < 1e-4);
     }
 
     #[test]

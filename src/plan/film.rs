@@ -12,7 +12,8 @@ pub enum Selection {
     /// The shortest candidate that stays in free space and within the speed
     /// limit. This reads the map, which the published planners do not.
     ReadsMap,
-    /// The shortest candidate within the speed limit; never looks at the map.
+    /// The shortest candidate that is smooth and within the speed limit; never
+    /// looks at the map.
     Blind,
 }
 
@@ -112,6 +113,10 @@ pub struct Candidate {
     pub points_in_walls: usize,
     /// Highest mean speed over six waypoints on either axis, units per second.
     pub peak_speed: f32,
+    /// How far the planned velocities are from the slopes of the planned
+    /// positions, root mean square, units per second. Small where the model is
+    /// sure of the plan.
+    pub roughness: f32,
     /// In free space and within the speed limit.
     pub feasible: bool,
 }
@@ -176,10 +181,16 @@ impl Film {
 
     /// Position of one waypoint of one candidate in a chain array.
     pub fn position(&self, array: &[f32], candidate: usize, waypoint: usize) -> [f32; 2] {
-        let at = (candidate * self.waypoints + waypoint) * self.dims + self.observation_offset;
-        match array.get(at..at + 2) {
-            Some(xy) => [xy[0], xy[1]],
-            None => [f32::NAN; 2],
+        let state = self.state(array, candidate, waypoint);
+        match state {
+            [x, y, ..] => [*x, *y],
+            _ => [f32::NAN; 2],
         }
+    }
+
+    /// State of one waypoint of one candidate in a chain array; empty outside.
+    pub fn state<'a>(&self, array: &'a [f32], candidate: usize, waypoint: usize) -> &'a [f32] {
+        let row = (candidate * self.waypoints + waypoint) * self.dims;
+        array.get(row + self.observation_offset..row + self.dims).unwrap_or_default()
     }
 }

@@ -7,7 +7,7 @@ mod film;
 mod follow;
 mod planner;
 
-pub use candidates::{duration_grid, peak_speed, score_candidate, select};
+pub use candidates::{duration_grid, passes, peak_speed, roughness, score_candidate, select};
 pub use control::{ControlLaw, ControlSettings, Replan, Rollout};
 pub use denoise::{Denoiser, denoise};
 pub use film::{

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::PlanError;
-use super::candidates::{duration_grid, score_candidate, select};
+use super::candidates::{duration_grid, passes, score_candidate, select};
 use super::denoise::{self, Step, denoise};
 use super::film::{
-    Candidate, DenoisingStep, DurationSearch, Film, Plan, PlanRequest, PlanSettings, Selection,
+    Candidate, DenoisingStep, DurationSearch, Film, Plan, PlanRequest,
 };
 use crate::env::{Environment, EnvironmentSpec, Workspace};
 use crate::model::diffuser::Diffuser;
@@ -18,6 +18,10 @@ use crate::rng::Rng;
 /// Half-width of a dragging request's durations around the last one, as a
 /// factor.
 const DRAG_SPREAD: f32 = 1.35;
+
+/// Rounds sampled after the second while no candidate passes. Each costs as
+/// much as the second; almost no request needs one.
+const MORE_ROUNDS: usize = 3;
 
 /// Plans with a Diffuser in one environment.
 pub struct Planner {
@@ -92,12 +96,13 @@ impl Planner {
             return Ok(None);
         }
         self.judge(&mut film);
-        if let Some(durations) = self.refined(&film)
-            && !self.sample(&mut film, &durations, &mut rng, &mut on_step)?
-        {
-            return Ok(None);
+        for round in 0..=MORE_ROUNDS {
+            let Some(durations) = self.next_round(&film, round) else { break };
+            if !self.sample(&mut film, &durations, &mut rng, &mut on_step)? {
+                return Ok(None);
+            }
+            self.judge(&mut film);
         }
-        self.judge(&mut film);
         film.chosen = select(&film.candidates, settings.selection, settings.speed_limit);
         film.plan = film.chosen.and_then(|chosen| self.extract(&film, chosen)).map(Arc::new);
         film.wall_ms = started.elapsed().as_secs_f32() * 1e3;
@@ -135,30 +140,29 @@ impl Planner {
         Ok(finished.is_some())
     }
 
-    /// The durations of the second round, around the shortest scout that
-    /// passes; `None` where one round is all.
-    fn refined(&self, film: &Film) -> Option<Vec<f32>> {
+    /// The durations of another round: around the shortest scout that passes,
+    /// or, while none does, over the longer half of the range; `None` when
+    /// enough was sampled.
+    fn next_round(&self, film: &Film, round: usize) -> Option<Vec<f32>> {
         let settings = &film.request.settings;
-        let scouting = settings.search == DurationSearch::Refine
+        let may_search = settings.search == DurationSearch::Refine
             && film.request.near_duration.is_none()
             && self.diffuser.config.takes_duration();
-        let left = (settings.candidates_per_duration * settings.durations)
-            .saturating_sub(film.n_candidates());
-        if !scouting || left == 0 {
+        let n = settings.candidates_per_duration.saturating_sub(1) * settings.durations;
+        if !may_search || n == 0 {
             return None;
         }
-        let best = film.candidates[select(&film.candidates, settings.selection, settings.speed_limit)?];
+        let best = select(&film.candidates, settings.selection, settings.speed_limit)?;
+        let best = film.candidates[best];
         let [min, max] = self.diffuser.config.duration_range();
+        if !passes(&best, settings.selection, settings.speed_limit) {
+            return Some(duration_grid([(min * max).sqrt(), max], n));
+        }
         // The next shorter scout failed, if only by bad luck: search down to
-        // the one below it. Without any that passes, search everywhere.
+        // the one below it.
         let ratio = (max / min).powf(1.0 / (settings.durations.max(2) - 1) as f32);
-        let range = if passes(&best, settings) {
-            let near = best.duration_steps;
-            [(near / ratio.powi(2)).max(min), (near * ratio.sqrt()).min(max)]
-        } else {
-            [min, max]
-        };
-        Some(duration_grid(range, left))
+        let near = best.duration_steps;
+        (round == 0).then(|| duration_grid([(near / ratio.powi(2)).max(min), near * ratio.sqrt()], n))
     }
 
     fn check(&self, request: &PlanRequest) -> Result<(), PlanError> {
@@ -273,11 +277,11 @@ impl Planner {
         let limit = film.request.settings.speed_limit;
         film.candidates = (0..film.n_candidates())
             .map(|candidate| -> Candidate {
-                let positions: Vec<[f32; 2]> = (0..film.waypoints)
-                    .map(|waypoint| film.position(&last.clean, candidate, waypoint))
+                let states: Vec<&[f32]> = (0..film.waypoints)
+                    .map(|waypoint| film.state(&last.clean, candidate, waypoint))
                     .collect();
                 let duration = film.durations[candidate];
-                score_candidate(&positions, duration, self.spec.dt_secs, limit, &*self.workspace)
+                score_candidate(&states, duration, self.spec.dt_secs, limit, &*self.workspace)
             })
             .collect();
     }
@@ -300,12 +304,6 @@ impl Planner {
             feasible: film.candidates[chosen].feasible,
         })
     }
-}
-
-/// Whether a candidate passes as far as the selection may look.
-fn passes(candidate: &Candidate, settings: &PlanSettings) -> bool {
-    let clear = candidate.points_in_walls == 0 || settings.selection == Selection::Blind;
-    clear && candidate.peak_speed <= settings.speed_limit
 }
 
 /// Rows spread over `duration` steps, linearly interpolated to every whole

@@ -1,14 +1,82 @@
-//! Pictures that leave the program.
+//! Pictures that leave the program. They are made on the file worker.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use eframe::egui::Context;
 
+use crate::lab::Scene;
+use crate::lab::files::{FileTask, Make};
+use crate::lab::picture::{self, Cloud, Moment, Shot, Span};
+use crate::plan::{Film, Rollout};
+
 use super::app::App;
+use super::overlays::notices::Notice;
+use super::theme;
 use super::transport::Clock;
 
+/// What is on the stage, for another thread.
+struct OnStage {
+    scene: Scene,
+    film: Arc<Film>,
+    rollout: Option<Arc<Rollout>>,
+    past: Vec<[f32; 2]>,
+    cloud: Cloud,
+}
+
+impl OnStage {
+    /// What the app shows of `film`.
+    fn of(app: &App, film: Arc<Film>) -> Self {
+        let scene = Scene { stage: app.stage_now(), ..app.session.scene().clone() };
+        let cloud = if app.show_noisy { Cloud::Noisy } else { Cloud::Clean };
+        let rollout = app.live.rollout().cloned();
+        Self { scene, film, rollout, past: app.live.past().to_vec(), cloud }
+    }
+
+    fn shot(&self) -> Result<Shot<'_>, String> {
+        Shot::new(&self.scene, &self.film, self.rollout.as_deref())
+            .map(|shot| shot.after(&self.past).showing(self.cloud))
+            .map_err(|error| error.to_string())
+    }
+}
+
 /// Write the stage as it is now.
-pub fn png(_app: &mut App, _path: PathBuf, _ctx: &Context) {}
+pub fn png(app: &mut App, path: PathBuf, ctx: &Context) {
+    let Some(film) = app.live.film().cloned() else { return refuse(app) };
+    let moment = Moment { chain: app.transport.chain, time_secs: app.transport.time_secs };
+    let mode = theme::mode(ctx.theme());
+    let on_stage = OnStage::of(app, film);
+    let make: Make = Box::new(move || {
+        let drawing = on_stage.shot()?.frame(moment);
+        picture::png(&drawing, mode).map_err(|error| error.to_string())
+    });
+    app.submit(FileTask::Write { path, make });
+}
 
 /// Write one clock as a film.
-pub fn gif(_app: &mut App, _clock: Clock, _path: PathBuf, _ctx: &Context) {}
+pub fn gif(app: &mut App, clock: Clock, path: PathBuf, ctx: &Context) {
+    let Some(film) = app.live.complete().cloned() else { return refuse(app) };
+    let mode = theme::mode(ctx.theme());
+    let mut on_stage = OnStage::of(app, film);
+    let span = match clock {
+        Clock::Denoising => {
+            // The prediction is part of the story unless it is all of it.
+            if on_stage.cloud == Cloud::Noisy {
+                on_stage.cloud = Cloud::Both;
+            }
+            // The ball waits where the plan starts.
+            on_stage.rollout = None;
+            Span::Denoising
+        }
+        Clock::Environment => Span::Environment,
+    };
+    let make: Make = Box::new(move || {
+        picture::movie_of(on_stage.shot()?, span, mode).map_err(|error| error.to_string())
+    });
+    app.submit(FileTask::Write { path, make });
+}
+
+fn refuse(app: &mut App) {
+    let advice = "The first plan is still on its way; export again once it is on the stage.";
+    app.notify(Notice::failed("There is nothing to export yet", advice));
+}

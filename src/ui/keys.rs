@@ -1,6 +1,6 @@
 //! From key presses to commands.
 
-use eframe::egui::Context;
+use eframe::egui::{Context, Event, KeyboardShortcut};
 
 use super::app::App;
 use super::command;
@@ -21,13 +21,22 @@ pub fn run(app: &mut App, ctx: &Context) {
         if (is_plain && has_focus) || (is_text_key && is_typing) {
             continue;
         }
-        // Exact modifiers, so that Ctrl+Shift+Z does not also undo.
-        let pressed = ctx.input_mut(|input| {
-            let exact = input.modifiers.matches_exact(shortcut.modifiers);
-            exact && input.consume_key(shortcut.modifiers, shortcut.logical_key)
-        });
-        if pressed {
+        if ctx.input_mut(|input| take(&mut input.events, &shortcut)) {
             (row.run)(app, ctx);
         }
     }
+}
+
+/// Take a press of `shortcut` out of the events, if there is one. Its own
+/// modifiers decide, exactly, so that Ctrl+Shift+Z does not also undo; those
+/// held at the end of the frame may be others.
+fn take(events: &mut Vec<Event>, shortcut: &KeyboardShortcut) -> bool {
+    let found = events.iter().position(|event| {
+        matches!(
+            event,
+            Event::Key { key, pressed: true, modifiers, .. }
+                if *key == shortcut.logical_key && modifiers.matches_exact(shortcut.modifiers)
+        )
+    });
+    found.map(|index| events.remove(index)).is_some()
 }

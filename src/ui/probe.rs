@@ -93,6 +93,7 @@ impl Probe {
             "first_frame_ms": self.first_frame_ms,
             "drag_latency_ms": latencies,
             "frame_ms": self.frame_ms,
+            "peak_memory_mib": crate::lab::bench::peak_memory_mib(),
         })
         .to_string()
     }

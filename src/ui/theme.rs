@@ -119,8 +119,9 @@ impl Colors {
         self.palette
     }
 
-    /// Shade for depth under walls and the ball.
+    /// Shade for depth under walls and the ball; fainter on light ground.
     pub fn shade(&self, alpha: f32) -> Color32 {
+        let alpha = if self.is_dark() { alpha } else { 0.4 * alpha };
         color(Rgba::hex(0x05070a).with_alpha(alpha))
     }
 

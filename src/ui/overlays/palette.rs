@@ -169,8 +169,10 @@ fn matches(query: &str) -> Vec<Entry> {
 /// How well `query`'s letters appear in `title`, in order; `None` if they do
 /// not. Letters that begin words or follow each other count more.
 fn score(query: &str, title: &str) -> Option<i32> {
-    let title: Vec<char> = title.to_lowercase().chars().collect();
-    let mut total = 0;
+    let title = title.to_lowercase();
+    let whole = !query.trim().is_empty() && title.contains(query.trim().to_lowercase().as_str());
+    let mut total = if whole { 50 } else { 0 };
+    let title: Vec<char> = title.chars().collect();
     let mut from = 0;
     let mut previous = None;
     for letter in query.to_lowercase().chars().filter(|letter| !letter.is_whitespace()) {

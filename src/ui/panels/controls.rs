@@ -1,12 +1,18 @@
 //! The controls: any list of knobs, drawn by what kind each is.
 
-use eframe::egui::{Align, ComboBox, Layout, Response, Slider, SliderClamping, Ui};
+use eframe::egui::{
+    Align, ComboBox, Layout, Response, Sense, Slider, SliderClamping, Stroke, Ui, vec2,
+};
 
 use crate::lab::{Effect, KNOBS, Knob, KnobKind};
 use crate::ui::app::{App, Proposal};
 use crate::ui::history::EditTag;
 use crate::ui::live::{Origin, Wish};
 use crate::ui::theme::{BODY, Colors, GRID, small, strong};
+use crate::ui::widgets::muted;
+
+/// Width of a choice.
+const CHOICE_WIDTH: f32 = 96.0;
 
 /// Draw every knob, by group.
 pub fn show(app: &mut App, ui: &mut Ui) {
@@ -26,38 +32,65 @@ pub fn show(app: &mut App, ui: &mut Ui) {
             app.propose(Proposal::Edit(tag, Box::new(edited), Some(wish)));
         }
     }
+    ui.add_space(GRID);
+    marks(ui);
 }
 
 /// Draw one knob. Returns the value it was given, if any.
 fn draw(ui: &mut Ui, knob: &Knob, value: f64) -> Option<f64> {
-    heading(ui, knob);
-    let new_value = match &knob.kind {
-        KnobKind::Number { min, max, step, decimals, .. } => {
+    match &knob.kind {
+        KnobKind::Number { min, max, step, decimals, unit } => {
+            ui.horizontal(|ui| {
+                ui.set_height(16.0);
+                title(ui, knob, unit);
+            });
             number(ui, knob, value, *min..=*max, *step, *decimals)
         }
-        KnobKind::Choice(labels) => choice(ui, knob, value, labels),
-    };
-    ui.add_space(2.0);
-    new_value
+        KnobKind::Choice(labels) => {
+            ui.horizontal(|ui| {
+                title(ui, knob, "");
+                let right = Layout::right_to_left(Align::Center);
+                ui.with_layout(right, |ui| choice(ui, knob, value, labels)).inner
+            })
+            .inner
+        }
+    }
 }
 
-fn heading(ui: &mut Ui, knob: &Knob) {
+fn title(ui: &mut Ui, knob: &Knob, unit: &str) {
+    mark(ui, knob.effect);
+    ui.label(small(knob.title)).on_hover_text(knob.help);
+    if !unit.is_empty() {
+        ui.label(muted(ui, unit));
+    }
+}
+
+/// A dot for what acts at once, a ring for what starts something over.
+fn mark(ui: &mut Ui, effect: Effect) {
     let colors = Colors::of(ui.ctx());
-    ui.horizontal(|ui| {
-        ui.set_height(16.0);
-        ui.label(small(knob.title)).on_hover_text(knob.help);
-        if let KnobKind::Number { unit, .. } = knob.kind
-            && !unit.is_empty()
-        {
-            ui.label(small(unit).color(colors.muted_ink()));
+    let (rect, response) = ui.allocate_exact_size(vec2(GRID, GRID), Sense::hover());
+    ui.spacing_mut().item_spacing.x = 6.0;
+    match effect {
+        Effect::Live => {
+            ui.painter().circle_filled(rect.center(), 2.5, colors.muted_ink());
+            response.on_hover_text("Acts live, on the next plan.");
         }
-        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-            let (mark, ink, help) = match knob.effect {
-                Effect::Live => ("live", colors.muted_ink(), "Acts at once."),
-                Effect::Restart => ("restart", colors.warning(), "Starts the model anew."),
-            };
-            ui.label(small(mark).color(ink)).on_hover_text(help);
-        });
+        Effect::Restart => {
+            let stroke = Stroke::new(1.5, colors.warning());
+            ui.painter().circle_stroke(rect.center(), 3.0, stroke);
+            response.on_hover_text("Restarts: the model or the episode begins anew.");
+        }
+    }
+}
+
+/// What the marks mean.
+fn marks(ui: &mut Ui) {
+    ui.horizontal(|ui| {
+        for (effect, word) in [(Effect::Live, "acts live"), (Effect::Restart, "restarts")] {
+            mark(ui, effect);
+            ui.label(muted(ui, word));
+            ui.add_space(GRID);
+        }
     });
 }
 
@@ -70,7 +103,7 @@ fn number(
     decimals: usize,
 ) -> Option<f64> {
     let mut edited = value;
-    ui.spacing_mut().slider_width = 140.0;
+    ui.spacing_mut().slider_width = 144.0;
     // A typed value may pass the slider's ends; the knob itself knows how far.
     let slider = Slider::new(&mut edited, range)
         .step_by(step)
@@ -83,10 +116,9 @@ fn number(
 
 fn choice(ui: &mut Ui, knob: &Knob, value: f64, labels: &[&str]) -> Option<f64> {
     let mut index = (value.max(0.0) as usize).min(labels.len().saturating_sub(1));
-    let width = ui.available_width();
     let response = ui.name_inputs(knob.title, |ui| {
-        ComboBox::from_id_salt(knob.id).width(width).show_index(ui, &mut index, labels.len(), |i| {
-            labels.get(i).copied().unwrap_or_default()
+        ComboBox::from_id_salt(knob.id).width(CHOICE_WIDTH).show_index(ui, &mut index, labels.len(), |i| {
+            small(labels.get(i).copied().unwrap_or_default())
         })
     });
     changed(&response.on_hover_text(knob.help), index as f64, value)

@@ -4,12 +4,13 @@
 use eframe::egui;
 use std::sync::Arc;
 
-use eframe::egui::{Rect, Role, Sense, Shape, Stroke, StrokeKind, Ui, WidgetInfo, vec2};
+use eframe::egui::{Rect, Role, Sense, Stroke, StrokeKind, Ui, WidgetInfo, vec2};
 
 use crate::plan::Film;
 use crate::ui::app::App;
 use crate::ui::stage::camera::Camera;
 use crate::ui::stage::cloud::{Cloud, CloudStyle};
+use crate::ui::stage::still::Still;
 use crate::ui::stage::walls;
 use crate::ui::theme::{Colors, GRID, SMALL, number};
 use crate::ui::transport::Clock;
@@ -22,12 +23,13 @@ const GAP: f32 = 6.0;
 /// First buffer slot of the strip.
 const SLOT: u64 = 100;
 const STYLE: CloudStyle =
-    CloudStyle { max_candidates: 10, max_particles: 360, width: 0.9, radius: 1.6, strength: 1.0 };
+    CloudStyle { max_candidates: 8, max_particles: 240, width: 0.9, radius: 2.0, strength: 1.0 };
 
 /// The strip's pictures, made once per film.
 #[derive(Default)]
 pub struct FilmStrip {
     clouds: [Cloud; FRAMES],
+    stills: [Still; FRAMES],
 }
 
 /// Show the chain.
@@ -147,12 +149,13 @@ fn paint(
     let colors = Colors::of(ui.ctx());
     let camera = Camera::fit(rect.shrink(1.0), walls::shown_bounds(&app.place.layout));
     let painter = ui.painter_at(rect);
-    painter.rect_filled(rect, 4.0, colors.floor());
-    painter.add(Shape::mesh(walls::flat(&app.place.layout, &camera, colors)));
+    let (has_gpu, slot) = (app.has_gpu(), SLOT + 3 * index as u64);
+    if let Some(still) = app.strip.stills.get_mut(index) {
+        still.update(&app.place.layout, &camera, colors, ui.pixels_per_point(), walls::flat);
+        still.paint(&painter, slot + 2, has_gpu);
+    }
     if position <= app.live.extent().chain_ready {
         let noisy = app.show_noisy;
-        let slot = SLOT + 2 * index as u64;
-        let has_gpu = app.has_gpu();
         if let Some(cloud) = app.strip.clouds.get_mut(index) {
             cloud.update(film, position, noisy, colors, &STYLE);
             for shape in cloud.shapes(&camera, ui.pixels_per_point(), slot, 1.0, has_gpu) {

@@ -71,7 +71,7 @@ pub const INSPECTOR: &[Section] = &[
     },
 ];
 
-const CONTROLS_WIDTH: f32 = 240.0;
+const CONTROLS_WIDTH: f32 = 248.0;
 const INSPECTOR_WIDTH: f32 = 312.0;
 const TOP_HEIGHT: f32 = 48.0;
 const STATUS_HEIGHT: f32 = 28.0;

@@ -149,6 +149,16 @@ impl<'a> Sample<'a> {
     }
 }
 
+/// Standard deviation of the noise left at a position of the chain.
+pub fn noise_level(film: &Film, position: f32) -> f32 {
+    Sample::new(film, position, true).noise
+}
+
+/// Where a waypoint of a candidate is at a position of the chain.
+pub fn position_at(film: &Film, position: f32, candidate: usize, waypoint: usize) -> [f32; 2] {
+    Sample::new(film, position, true).position(film, candidate, waypoint)
+}
+
 /// The chain at a whole position: before step `index`, or the finished plan.
 fn state(film: &Film, index: usize, noisy: bool) -> (&[f32], f32) {
     match film.steps.get(index) {
@@ -190,7 +200,7 @@ fn ribbons(film: &Film, sample: &Sample<'_>, colors: Colors, style: &CloudStyle)
             if feasible != pass {
                 continue;
             }
-            let alpha = clarity * style.strength * if feasible { 0.34 } else { 0.20 };
+            let alpha = clarity * style.strength * if feasible { 0.36 } else { 0.15 };
             ribbons.line((0..film.waypoints).map(|waypoint| {
                 let tone = if feasible { time_color(fraction(film, waypoint)) } else { infeasible };
                 let color = tone.with_alpha(alpha).to_array();

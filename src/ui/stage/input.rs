@@ -43,7 +43,7 @@ fn zoom_and_pan(app: &mut App, ui: &Ui, response: &Response, camera: &Camera) {
         let (scroll, pinch) = ui.input(|input| (input.smooth_scroll_delta().y, input.zoom_delta()));
         let factor = (scroll * WHEEL).exp() * pinch;
         if (factor - 1.0).abs() > 1e-4 {
-            app.stage.camera.zoom_at(factor, at, camera.rect);
+            app.stage.camera.zoom_at(factor, at, super::inner(camera.rect));
         }
     }
     if response.dragged_by(PointerButton::Middle) {

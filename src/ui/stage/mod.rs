@@ -5,34 +5,32 @@ pub mod camera;
 pub mod cloud;
 pub mod input;
 mod overlay;
+pub mod still;
 mod things;
 pub mod walls;
 
-use eframe::egui;
-use std::sync::Arc;
+use eframe::egui::{self, Rect, Sense, Ui};
 
-use eframe::egui::{Rect, Sense, Ui};
-
-use crate::env::MazeLayout;
 use crate::lab::scene::StageConfig;
 
 use super::app::App;
-use super::layers::{self, Batch, Ground, Points};
 use super::theme::Colors;
 use camera::{Camera, Look};
 use cloud::{Cloud, CloudStyle};
+use still::Still;
 use things::Curves;
 
-/// Room around the maze for ticks and notes.
-const MARGIN: f32 = 44.0;
+/// Room around the maze for tools, ticks and the legend: left, top, right and
+/// bottom.
+const MARGINS: [f32; 4] = [40.0, 52.0, 24.0, 52.0];
 /// First buffer slot of the stage.
 const CLOUD_SLOT: u64 = 1;
 const GROUND_SLOT: u64 = 20;
 const STYLE: CloudStyle = CloudStyle {
     max_candidates: 128,
-    max_particles: 6200,
+    max_particles: 4200,
     width: 1.5,
-    radius: 4.0,
+    radius: 4.5,
     strength: 1.0,
 };
 
@@ -81,9 +79,7 @@ pub struct Stage {
     rect: Option<Rect>,
     cloud: Cloud,
     curves: Curves,
-    ground: Arc<Ground>,
-    ground_generation: u64,
-    ground_key: Option<(Camera, bool, MazeLayout)>,
+    ground: Still,
 }
 
 impl Stage {
@@ -125,10 +121,14 @@ impl Stage {
 /// The camera for an app's stage, once it was shown.
 pub fn camera(app: &App) -> Option<Camera> {
     let rect = app.stage.rect?;
-    Some({
-        let bounds = walls::shown_bounds(&app.place.layout);
-        app.stage.camera.camera(rect.shrink(MARGIN), bounds).within(rect)
-    })
+    let bounds = walls::shown_bounds(&app.place.layout);
+    Some(app.stage.camera.camera(inner(rect), bounds).within(rect))
+}
+
+/// The part of the stage that the maze is fitted into.
+fn inner(rect: Rect) -> Rect {
+    let [left, top, right, bottom] = MARGINS;
+    Rect::from_min_max(rect.min + egui::vec2(left, top), rect.max - egui::vec2(right, bottom))
 }
 
 /// Show the stage and let it be worked with.
@@ -139,7 +139,10 @@ pub fn show(app: &mut App, ui: &mut Ui) {
     let Some(camera) = camera(app) else { return };
     let colors = Colors::of(ui.ctx());
     let painter = ui.painter_at(rect);
-    paint_ground(app, ui, &painter, &camera, colors);
+    let has_gpu = app.has_gpu();
+    let ground = &mut app.stage.ground;
+    ground.update(&app.place.layout, &camera, colors, ui.pixels_per_point(), walls::shapes);
+    ground.paint(&painter, GROUND_SLOT, has_gpu);
     overlay::ticks(app, &painter, &camera, colors);
     paint_plans(app, ui, &painter, &camera, colors);
     input::background(app, ui, &response, &camera);
@@ -147,29 +150,6 @@ pub fn show(app: &mut App, ui: &mut Ui) {
     things::handles(app, &painter, &camera, colors);
     things::ball(app, &painter, &camera, colors);
     overlay::show(app, ui, rect, &camera);
-}
-
-/// The maze, turned into triangles again only when it or the camera changes.
-fn paint_ground(app: &mut App, ui: &Ui, painter: &egui::Painter, camera: &Camera, colors: Colors) {
-    let ppp = ui.pixels_per_point();
-    let key = (*camera, colors.is_dark(), app.place.layout.clone());
-    if app.stage.ground_key.as_ref() != Some(&key) {
-        let shapes = walls::shapes(&app.place.layout, camera, colors);
-        app.stage.ground = Arc::new(Ground::new(shapes, ppp));
-        app.stage.ground_generation += 1;
-        app.stage.ground_key = Some(key);
-    }
-    let batch = Batch {
-        slot: GROUND_SLOT,
-        generation: app.stage.ground_generation,
-        points: Points::Ground(app.stage.ground.clone()),
-    };
-    if app.has_gpu() {
-        let view = layers::screen_view(camera.rect, ppp);
-        painter.add(layers::callback(camera.rect, batch, view));
-    } else {
-        painter.extend(app.stage.ground.shapes().iter().cloned());
-    }
 }
 
 fn paint_plans(

@@ -63,8 +63,10 @@ fn tools(app: &mut App, ui: &Ui, rect: Rect, colors: Colors) {
         .order(Order::Middle)
         .fixed_pos(rect.left_top() + vec2(8.0, 8.0))
         .show(ui.ctx(), |ui| {
-            Frame::new().fill(colors.panel()).corner_radius(8).inner_margin(2).show(ui, |ui| {
+            let frame = Frame::new().fill(colors.panel()).corner_radius(8).inner_margin(2);
+            frame.show(ui, |ui| ui.horizontal(|ui| {
                 ui.spacing_mut().item_spacing = vec2(0.0, 0.0);
+                ui.set_height(icons::BUTTON_SIDE);
                 for (icon, id, tool) in [
                     (Icon::Move, "tool-move", Tool::Move),
                     (Icon::Brush, "tool-paint", Tool::Paint),
@@ -79,7 +81,7 @@ fn tools(app: &mut App, ui: &Ui, rect: Rect, colors: Colors) {
                 tool_button(app, ui, Icon::Redo, "redo", false, redo.is_some());
                 ui.add_space(GRID);
                 tool_button(app, ui, Icon::Fit, "fit", false, true);
-            });
+            }));
         });
 }
 

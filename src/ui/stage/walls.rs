@@ -1,7 +1,8 @@
 //! The maze: floor, soft walls and the shade they cast.
 
 use eframe::egui;
-use eframe::egui::{Color32, CornerRadius, Mesh, Pos2, Rect, Shape, pos2};
+use eframe::egui::epaint::RectShape;
+use eframe::egui::{Color32, CornerRadius, Mesh, Rect, Shape};
 
 use super::camera::Camera;
 use crate::env::{MazeLayout, Workspace as _};
@@ -9,10 +10,8 @@ use crate::ui::theme::Colors;
 
 /// Radius of a wall's corners, in cells.
 const CORNER: f32 = 0.22;
-/// How far a wall's shade reaches, in cells.
-const SHADE: f32 = 0.16;
-/// Slices of a rounded corner of shade.
-const SLICES: usize = 6;
+/// Width of the band over which a wall's shade fades, in cells.
+const SHADE: f32 = 0.36;
 
 /// What is shown of a maze, `[x_min, y_min, x_max, y_max]`: a closed frame of
 /// walls says as much at half its thickness.
@@ -45,10 +44,16 @@ pub fn shapes(layout: &MazeLayout, camera: &Camera, colors: Colors) -> Vec<Shape
     let mut shapes = vec![
         Shape::rect_filled(camera.rect, 0.0, colors.background()),
         Shape::rect_filled(outline, corner(radius), colors.floor()),
-        Shape::mesh(shade(layout, camera, colors)),
     ];
-    for run in runs(layout) {
-        shapes.push(wall(layout, camera, run, outline, colors.wall()));
+    let runs = runs(layout);
+    // Shade first, so that no wall lies in another's.
+    let dark = colors.shade(0.6);
+    for run in &runs {
+        let shade = wall(layout, camera, *run, outline, dark);
+        shapes.push(shade.with_blur_width(SHADE * camera.scale).into());
+    }
+    for run in runs {
+        shapes.push(wall(layout, camera, run, outline, colors.wall()).into());
     }
     shapes
 }
@@ -94,18 +99,16 @@ fn stretches(count: usize, is_wall: impl Fn(usize) -> bool, mut found: impl FnMu
 }
 
 /// The maze without depth, for small pictures.
-pub fn flat(layout: &MazeLayout, camera: &Camera, colors: Colors) -> Mesh {
-    let mut mesh = Mesh::default();
+pub fn flat(layout: &MazeLayout, camera: &Camera, colors: Colors) -> Vec<Shape> {
     let shown = shown_rect(layout, camera);
-    for w in 0..layout.rows() {
-        for h in 0..layout.columns() {
-            if layout.is_wall(w, h) {
-                let square = cell_rect(layout, camera, [w, h], shown);
-                mesh.add_colored_rect(square, colors.wall());
-            }
-        }
+    let mut mesh = Mesh::default();
+    mesh.add_colored_rect(camera.rect, colors.floor());
+    for [first, last] in runs(layout) {
+        let run = cell_rect(layout, camera, first, shown)
+            .union(cell_rect(layout, camera, last, shown));
+        mesh.add_colored_rect(run, colors.wall());
     }
-    mesh
+    vec![Shape::mesh(mesh)]
 }
 
 /// A cell's square on the screen, cut where the frame is.
@@ -127,108 +130,65 @@ fn neighbor(layout: &MazeLayout, [w, h]: [usize; 2], step: [isize; 2]) -> bool {
 fn wall(
     layout: &MazeLayout,
     camera: &Camera,
-    [first, last]: [[usize; 2]; 2],
+    run: [[usize; 2]; 2],
     shown: Rect,
     ink: Color32,
-) -> Shape {
-    let rect = cell_rect(layout, camera, first, shown).union(cell_rect(layout, camera, last, shown));
+) -> RectShape {
+    let [first, last] = run.map(|cell| cell_rect(layout, camera, cell, shown));
     let radius = corner(CORNER * camera.scale);
-    let round = |cell, a, b| {
-        if neighbor(layout, cell, a) || neighbor(layout, cell, b) { 0 } else { radius }
-    };
+    let [nw, ne, se, sw] = round_corners(layout, run).map(|round| if round { radius } else { 0 });
+    RectShape::filled(first.union(last), CornerRadius { nw, ne, sw, se }, ink)
+}
+
+/// Which corners of a run are round, clockwise from the upper left.
+fn round_corners(layout: &MazeLayout, [first, last]: [[usize; 2]; 2]) -> [bool; 4] {
     let (up, down, left, right) = ([-1, 0], [1, 0], [0, -1], [0, 1]);
-    // The upper left corner is the first cell's; the others depend on the run.
+    let free = |cell, a, b| !neighbor(layout, cell, a) && !neighbor(layout, cell, b);
+    // The upper left corner is the first cell's; two depend on the direction.
     let is_row = first[0] == last[0];
     let (upper_right, lower_left) = if is_row { (last, first) } else { (first, last) };
-    let corners = CornerRadius {
-        nw: round(first, up, left),
-        ne: round(upper_right, up, right),
-        sw: round(lower_left, down, left),
-        se: round(last, down, right),
-    };
-    Shape::rect_filled(rect, corners, ink)
+    [
+        free(first, up, left),
+        free(upper_right, up, right),
+        free(last, down, right),
+        free(lower_left, down, left),
+    ]
+}
+
+/// The walls as data for a picture, cut to what is shown.
+pub fn for_picture(layout: &MazeLayout) -> Vec<crate::picture::Wall> {
+    let [x_min, y_min, x_max, y_max] = shown_bounds(layout);
+    runs(layout)
+        .into_iter()
+        .map(|run| {
+            let [first, last] = run.map(|cell| layout.center_of_cell(cell));
+            let rect = [
+                (first[0] - 0.5).max(x_min),
+                (first[1] - 0.5).max(y_min),
+                (last[0] + 0.5).min(x_max),
+                (last[1] + 0.5).min(y_max),
+            ];
+            crate::picture::Wall { rect, round: round_corners(layout, run) }
+        })
+        .collect()
 }
 
 fn corner(radius: f32) -> u8 {
     radius.clamp(0.0, 64.0) as u8
 }
 
-/// Shade on the floor along walls: darkest at the wall, gone a little way off.
-fn shade(layout: &MazeLayout, camera: &Camera, colors: Colors) -> Mesh {
-    let mut mesh = Mesh::default();
-    let depth = SHADE * camera.scale;
-    let dark = colors.shade(if colors.is_dark() { 0.42 } else { 0.13 });
-    let shown = shown_rect(layout, camera);
-    for [w, h] in layout.free_cells() {
-        let rect = cell_rect(layout, camera, [w, h], shown);
-        let wall = |step| neighbor(layout, [w, h], step);
-        let (up, down, left, right) =
-            (wall([-1, 0]), wall([1, 0]), wall([0, -1]), wall([0, 1]));
-        if up {
-            strip(&mut mesh, rect.left_top(), rect.right_top(), egui::vec2(0.0, depth), dark);
-        }
-        if down {
-            strip(&mut mesh, rect.left_bottom(), rect.right_bottom(), egui::vec2(0.0, -depth), dark);
-        }
-        if left {
-            strip(&mut mesh, rect.left_top(), rect.left_bottom(), egui::vec2(depth, 0.0), dark);
-        }
-        if right {
-            strip(&mut mesh, rect.right_top(), rect.right_bottom(), egui::vec2(-depth, 0.0), dark);
-        }
-        // A wall that only touches the corner shades a quarter disk.
-        for (step, at, from) in [
-            ([-1, -1], rect.left_top(), 0.0),
-            ([-1, 1], rect.right_top(), 90.0),
-            ([1, 1], rect.right_bottom(), 180.0),
-            ([1, -1], rect.left_bottom(), 270.0),
-        ] {
-            let beside = wall([step[0], 0]) || wall([0, step[1]]);
-            if wall(step) && !beside {
-                fan(&mut mesh, at, depth, from, dark);
-            }
-        }
-    }
-    mesh
-}
-
-fn strip(mesh: &mut Mesh, a: Pos2, b: Pos2, inward: egui::Vec2, dark: Color32) {
-    let first = mesh.vertices.len() as u32;
-    mesh.colored_vertex(a, dark);
-    mesh.colored_vertex(b, dark);
-    mesh.colored_vertex(b + inward, Color32::TRANSPARENT);
-    mesh.colored_vertex(a + inward, Color32::TRANSPARENT);
-    mesh.add_triangle(first, first + 1, first + 2);
-    mesh.add_triangle(first, first + 2, first + 3);
-}
-
-fn fan(mesh: &mut Mesh, at: Pos2, radius: f32, from_degrees: f32, dark: Color32) {
-    let first = mesh.vertices.len() as u32;
-    mesh.colored_vertex(at, dark);
-    for slice in 0..=SLICES {
-        let angle = (from_degrees + 90.0 * slice as f32 / SLICES as f32).to_radians();
-        let rim = pos2(at.x + radius * angle.cos(), at.y + radius * angle.sin());
-        mesh.colored_vertex(rim, Color32::TRANSPARENT);
-        if slice > 0 {
-            mesh.add_triangle(first, first + slice as u32, first + slice as u32 + 1);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::env::U_MAZE;
+    use eframe::egui::pos2;
 
     #[test]
     fn walls_join_their_neighbors_and_are_round_where_free() {
         let layout = MazeLayout::parse(U_MAZE).unwrap();
         let rect = Rect::from_min_size(pos2(0.0, 0.0), egui::vec2(500.0, 500.0));
         let camera = Camera::fit(rect, layout.bounds());
-        let Shape::Rect(bar) = wall(&layout, &camera, [[2, 0], [2, 2]], rect, Color32::WHITE)
-        else {
-            panic!("not a rectangle")
-        };
+        let bar = wall(&layout, &camera, [[2, 0], [2, 2]], rect, Color32::WHITE);
         // The U's bar joins the frame to its left and is round to the right.
         assert_eq!((bar.corner_radius.nw, bar.corner_radius.sw), (0, 0));
         assert!(bar.corner_radius.ne > 0 && bar.corner_radius.se > 0);

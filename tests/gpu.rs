@@ -1,0 +1,290 @@
+//! What needs a Vulkan driver, real or software. Where there is none, every
+//! test here is reported as ignored, with the reason.
+//!
+//! One process and one thread: Vulkan loaders crash when instances come and go
+//! on several.
+
+use std::future::Future;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use foresight::ui::layers::{self, Batch, Ground, Layers, Particles, Points, Ribbons, View};
+use eframe::egui::{Color32, Rect, Shape, pos2};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    let gpu = Gpu::open().map(Arc::new);
+    let mut trials = Vec::new();
+    for (name, test) in TESTS {
+        trials.push(match &gpu {
+            Ok(gpu) => {
+                let gpu = gpu.clone();
+                Trial::test(*name, move || test(&gpu))
+            }
+            Err(reason) => {
+                Trial::test(*name, || Ok(())).with_kind(reason).with_ignored_flag(true)
+            }
+        });
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+type Test = fn(&Gpu) -> Result<(), Failed>;
+
+const TESTS: &[(&str, Test)] = &[
+    ("ribbons_have_their_width_and_color", ribbons_have_their_width_and_color),
+    ("translucent_ribbons_do_not_double_at_joints", translucent_ribbons_do_not_double_at_joints),
+    ("separate_lines_are_not_joined", separate_lines_are_not_joined),
+    ("particles_are_round_and_soft", particles_are_round_and_soft),
+    ("ground_fills_its_triangles", ground_fills_its_triangles),
+    ("points_upload_only_when_they_change", points_upload_only_when_they_change),
+    ("every_layer_compiles_for_both_kinds_of_surface", every_layer_compiles),
+];
+
+/// Side of the pictures, in pixels.
+const SIDE: u32 = 128;
+const FORMAT: wgpu::TextureFormat = wgpu::TextureFormat::Rgba8Unorm;
+
+struct Gpu {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+}
+
+impl Gpu {
+    fn open() -> Result<Self, String> {
+        let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+        descriptor.backends = wgpu::Backends::VULKAN;
+        let instance = wgpu::Instance::new(descriptor);
+        let adapter = ready(instance.request_adapter(&wgpu::RequestAdapterOptions::default()))
+            .map_err(|_| "no Vulkan driver; install mesa-vulkan-drivers".to_owned())?;
+        let (device, queue) = ready(adapter.request_device(&wgpu::DeviceDescriptor::default()))
+            .map_err(|error| format!("the Vulkan driver gives no device: {error}"))?;
+        Ok(Self { device, queue })
+    }
+
+    /// Draw batches over black and read the pixels back.
+    fn draw(&self, layers: &mut Layers, batches: &[Batch], view: &View) -> Picture {
+        let size = wgpu::Extent3d { width: SIDE, height: SIDE, depth_or_array_layers: 1 };
+        let target = self.device.create_texture(&wgpu::TextureDescriptor {
+            label: None,
+            size,
+            mip_level_count: 1,
+            sample_count: 1,
+            dimension: wgpu::TextureDimension::D2,
+            format: FORMAT,
+            usage: wgpu::TextureUsages::RENDER_ATTACHMENT | wgpu::TextureUsages::COPY_SRC,
+            view_formats: &[],
+        });
+        for batch in batches {
+            layers.upload(&self.device, &self.queue, batch, view);
+        }
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        let target_view = target.create_view(&Default::default());
+        {
+            let mut pass = encoder.begin_render_pass(&wgpu::RenderPassDescriptor {
+                color_attachments: &[Some(wgpu::RenderPassColorAttachment {
+                    view: &target_view,
+                    depth_slice: None,
+                    resolve_target: None,
+                    ops: wgpu::Operations {
+                        load: wgpu::LoadOp::Clear(wgpu::Color::BLACK),
+                        store: wgpu::StoreOp::Store,
+                    },
+                })],
+                ..Default::default()
+            });
+            for batch in batches {
+                layers.draw(&mut pass, batch.slot);
+            }
+        }
+        self.read(&target, encoder, size)
+    }
+
+    fn read(
+        &self,
+        target: &wgpu::Texture,
+        mut encoder: wgpu::CommandEncoder,
+        size: wgpu::Extent3d,
+    ) -> Picture {
+        let bytes_per_row = SIDE * 4;
+        let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size: u64::from(bytes_per_row * SIDE),
+            usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
+            mapped_at_creation: false,
+        });
+        encoder.copy_texture_to_buffer(
+            target.as_image_copy(),
+            wgpu::TexelCopyBufferInfo {
+                buffer: &buffer,
+                layout: wgpu::TexelCopyBufferLayout {
+                    offset: 0,
+                    bytes_per_row: Some(bytes_per_row),
+                    rows_per_image: Some(SIDE),
+                },
+            },
+            size,
+        );
+        self.queue.submit([encoder.finish()]);
+        buffer.map_async(wgpu::MapMode::Read, .., |mapped| mapped.unwrap());
+        self.device.poll(wgpu::PollType::wait_indefinitely()).unwrap();
+        Picture(buffer.get_mapped_range(..).unwrap().to_vec())
+    }
+}
+
+/// wgpu's futures are ready at once on native platforms.
+fn ready<T>(future: impl Future<Output = T>) -> T {
+    let mut future = std::pin::pin!(future);
+    let mut context = Context::from_waker(Waker::noop());
+    loop {
+        if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
+            return value;
+        }
+        std::thread::yield_now();
+    }
+}
+
+struct Picture(Vec<u8>);
+
+impl Picture {
+    fn at(&self, x: u32, y: u32) -> [u8; 4] {
+        let at = ((y * SIDE + x) * 4) as usize;
+        [self.0[at], self.0[at + 1], self.0[at + 2], self.0[at + 3]]
+    }
+
+    /// Sum of the red channel, in units of full pixels.
+    fn red(&self) -> f32 {
+        self.0.chunks(4).map(|pixel| f32::from(pixel[0]) / 255.0).sum()
+    }
+}
+
+/// World units are pixels, the origin in the upper left corner.
+fn pixels() -> View {
+    let side = SIDE as f32;
+    View {
+        row_x: [2.0 / side, 0.0, -1.0, 0.0],
+        row_y: [0.0, -2.0 / side, 1.0, 0.0],
+        extent: [side, side, 1.0, 1.0],
+    }
+}
+
+fn ribbons(build: impl FnOnce(&mut Ribbons)) -> Batch {
+    let mut ribbons = Ribbons::default();
+    build(&mut ribbons);
+    Batch { slot: 1, generation: 1, points: Points::Ribbons(Arc::new(ribbons)) }
+}
+
+fn check(condition: bool, message: impl Into<String>) -> Result<(), Failed> {
+    if condition { Ok(()) } else { Err(message.into().into()) }
+}
+
+fn near(value: u8, expected: u8) -> bool {
+    value.abs_diff(expected) <= 3
+}
+
+fn ribbons_have_their_width_and_color(gpu: &Gpu) -> Result<(), Failed> {
+    let mut layers = Layers::new(&gpu.device, FORMAT);
+    let blue = [0, 0, 255, 255];
+    let red = [255, 0, 0, 255];
+    let batch = ribbons(|ribbons| {
+        ribbons.line([([16.0, 64.0], red, 8.0), ([112.0, 64.0], blue, 8.0)]);
+    });
+    let picture = gpu.draw(&mut layers, &[batch], &pixels());
+    let first = picture.at(20, 64);
+    check(first[0] > 230 && first[2] < 25, format!("it starts red, not {first:?}"))?;
+    let last = picture.at(108, 64);
+    check(last[2] > 230 && last[0] < 25, format!("it ends blue, not {last:?}"))?;
+    check(picture.at(64, 61)[3] == 255, "it is solid within its width")?;
+    check(picture.at(64, 70) == [0, 0, 0, 255], "and not drawn beyond")?;
+    check(picture.at(8, 64) == [0, 0, 0, 255], "nor before its start")
+}
+
+fn translucent_ribbons_do_not_double_at_joints(gpu: &Gpu) -> Result<(), Failed> {
+    let mut layers = Layers::new(&gpu.device, FORMAT);
+    let half = [255, 255, 255, 128];
+    // A bent line, so that no point is dropped as superfluous.
+    let batch = ribbons(|ribbons| {
+        ribbons.line((0..=10).map(|i| {
+            let x = 14.0 + 10.0 * i as f32;
+            ([x, 64.0 + (i as f32 - 5.0).powi(2) * 0.4], half, 10.0)
+        }));
+    });
+    let picture = gpu.draw(&mut layers, &[batch], &pixels());
+    let brightest = picture.0.chunks(4).map(|pixel| pixel[0]).max().unwrap_or(0);
+    check(near(brightest, 128), format!("no pixel is covered twice: {brightest}"))
+}
+
+fn separate_lines_are_not_joined(gpu: &Gpu) -> Result<(), Failed> {
+    let mut layers = Layers::new(&gpu.device, FORMAT);
+    let white = [255; 4];
+    let batch = ribbons(|ribbons| {
+        ribbons.line([([10.0, 30.0], white, 6.0), ([50.0, 30.0], white, 6.0)]);
+        ribbons.line([([70.0, 100.0], white, 6.0), ([120.0, 100.0], white, 6.0)]);
+    });
+    let picture = gpu.draw(&mut layers, &[batch], &pixels());
+    check(picture.at(30, 30)[0] == 255 && picture.at(95, 100)[0] == 255, "both are drawn")?;
+    check(picture.at(60, 65)[0] == 0, "nothing lies between them")?;
+    let area = picture.red();
+    check((area - 90.0 * 6.0).abs() < 30.0, format!("their area is their own: {area}"))
+}
+
+fn particles_are_round_and_soft(gpu: &Gpu) -> Result<(), Failed> {
+    let mut layers = Layers::new(&gpu.device, FORMAT);
+    let mut particles = Particles::default();
+    particles.push([64.0, 64.0], [255, 0, 0, 255], 20.0);
+    let points = Points::Particles(Arc::new(particles));
+    let batch = Batch { slot: 2, generation: 1, points };
+    let picture = gpu.draw(&mut layers, &[batch], &pixels());
+    let center = picture.at(64, 64)[0];
+    check(center > 245, format!("the middle is bright: {center}"))?;
+    let middle = picture.at(74, 64)[0];
+    check(middle > 90 && middle < 200, format!("it fades on the way out: {middle}"))?;
+    check(picture.at(86, 64)[0] == 0, "and is gone at its radius")?;
+    let ring = [(74, 64), (54, 64), (64, 74), (64, 54)].map(|(x, y)| picture.at(x, y)[0]);
+    let spread = ring.iter().max().unwrap_or(&0) - ring.iter().min().unwrap_or(&0);
+    check(spread < 14, format!("it is the same all around: {ring:?}"))
+}
+
+fn ground_fills_its_triangles(gpu: &Gpu) -> Result<(), Failed> {
+    let mut layers = Layers::new(&gpu.device, FORMAT);
+    let side = SIDE as f32;
+    let rect = Rect::from_min_max(pos2(32.0, 32.0), pos2(96.0, 96.0));
+    let ground = Ground::new(vec![Shape::rect_filled(rect, 0.0, Color32::RED)], 1.0);
+    let points = Points::Ground(Arc::new(ground));
+    let batch = Batch { slot: 3, generation: 1, points };
+    let whole = Rect::from_min_max(pos2(0.0, 0.0), pos2(side, side));
+    let picture = gpu.draw(&mut layers, &[batch], &layers::screen_view(whole, 1.0));
+    check(picture.at(64, 64) == [255, 0, 0, 255], "the inside is filled")?;
+    check(picture.at(20, 64)[0] == 0, "the outside is not")?;
+    let area = picture.red();
+    check((area - 64.0 * 64.0).abs() < 140.0, format!("the area is right: {area}"))
+}
+
+fn points_upload_only_when_they_change(gpu: &Gpu) -> Result<(), Failed> {
+    let mut layers = Layers::new(&gpu.device, FORMAT);
+    let at = |y: f32, generation| {
+        let mut batch = ribbons(|ribbons| {
+            ribbons.line([([0.0, y], [255; 4], 8.0), ([128.0, y], [255; 4], 8.0)]);
+        });
+        batch.generation = generation;
+        batch
+    };
+    gpu.draw(&mut layers, &[at(32.0, 1)], &pixels());
+    let same = gpu.draw(&mut layers, &[at(96.0, 1)], &pixels());
+    check(same.at(64, 32)[0] == 255, "the same generation is not sent again")?;
+    let newer = gpu.draw(&mut layers, &[at(96.0, 2)], &pixels());
+    check(newer.at(64, 96)[0] == 255 && newer.at(64, 32)[0] == 0, "a newer one is")
+}
+
+fn every_layer_compiles(gpu: &Gpu) -> Result<(), Failed> {
+    for format in [FORMAT, wgpu::TextureFormat::Bgra8UnormSrgb] {
+        let scope = gpu.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        Layers::new(&gpu.device, format);
+        let error = ready(scope.pop());
+        check(error.is_none(), format!("{format:?}: {error:?}"))?;
+    }
+    Ok(())
+}
