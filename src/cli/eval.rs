@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::{DeviceArgument, Settings};
 use crate::eval::{Estimate, EvalOptions, Evaluation, evaluate};
+use crate::lab::{Checkpoint, Scene, checkpoint};
 use crate::plan::Selection;
 
 /// Measure scenes over independent episodes.
@@ -30,6 +31,9 @@ pub struct Eval {
     /// Seed of resets, goals and noise.
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Write the measured score into the header of the scene's weights file.
+    #[arg(long)]
+    record: bool,
     /// Print the results as JSON.
     #[arg(long)]
     json: bool,
@@ -97,6 +101,9 @@ impl Eval {
             if !self.json {
                 show(&row);
             }
+            if self.record {
+                record(name, &scene, &row)?;
+            }
             results.push(row);
         }
         let text = serde_json::to_string_pretty(&Results { results })?;
@@ -108,6 +115,34 @@ impl Eval {
         }
         Ok(())
     }
+}
+
+/// One line per protocol in the header of the weights file.
+fn record(name: &str, scene: &Scene, row: &Row) -> anyhow::Result<()> {
+    let (_, folder) = Scene::open(name)?;
+    let (Some(folder), Some(weights)) = (folder, &scene.model.weights) else {
+        bail!("--record needs a scene file with a weights file beside it");
+    };
+    let (Some(score), Some(reached)) = (row.evaluation.score, row.evaluation.reach_rate) else {
+        bail!("{name} has no reference scores to record a score with");
+    };
+    let protocol = if row.multi { "Multi2D" } else { "Maze2D" };
+    let line = format!(
+        "{protocol} {:.1} ± {:.1}, reached {:.1} % (n {}, {})",
+        score.mean, score.se, 100.0 * reached.mean, row.evaluation.episodes,
+        match row.selection {
+            Selection::ReadsMap => "selection reads the map",
+            Selection::Blind => "blind selection",
+        }
+    );
+    let path = folder.join(weights);
+    let mut checkpoint = Checkpoint::read(&path)?;
+    let earlier = checkpoint.header.provenance.evaluation.take().unwrap_or_default();
+    let kept = earlier.lines().filter(|line| !line.starts_with(protocol));
+    let lines: Vec<&str> = kept.chain([line.as_str()]).collect();
+    checkpoint.header.provenance.evaluation = Some(lines.join("\n"));
+    checkpoint::write(&path, &checkpoint.header, &checkpoint.weights)?;
+    Ok(())
 }
 
 fn show(row: &Row) {

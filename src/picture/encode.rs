@@ -7,7 +7,7 @@ use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 
 use super::drawing::{Drawing, Ground};
-use super::palette::Mode;
+use super::palette::{Mode, Palette};
 use super::quantize::{Census, Colors};
 use super::{MAX_SIDE, MIN_SIDE, PictureError};
 
@@ -81,7 +81,25 @@ fn choose_colors(
     for (drawing, _) in frames.step_by(CENSUS_STRIDE) {
         census.count(&drawing.paint_over(&mut ground, size, mode)?);
     }
-    Ok(census.palette())
+    Ok(census.palette(&roles(mode)))
+}
+
+/// Colors that mean something and must not be taken for another.
+fn roles(mode: Mode) -> Vec<[u8; 3]> {
+    let palette = Palette::of(mode);
+    let roles = [
+        palette.ink,
+        palette.muted_ink,
+        palette.start,
+        palette.goal,
+        palette.agent,
+        palette.trail,
+        palette.chosen,
+        palette.infeasible,
+        palette.guidance,
+        palette.noise,
+    ];
+    roles.iter().map(|role| [role.r, role.g, role.b]).collect()
 }
 
 /// The smallest frame that turns the picture `before` into `after`, both given

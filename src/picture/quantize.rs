@@ -1,10 +1,13 @@
-//! Fewer colors, for GIF: median cut, with the most frequent color of each box
-//! standing for it, so that flat surfaces keep their exact tone.
+//! Fewer colors, for GIF: the most frequent ones, so that flat surfaces keep
+//! their exact tone, and a median cut of the rest.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
 /// Most colors of a palette; one of GIF's 256 is left for "as before".
 pub(super) const MAX_COLORS: usize = 255;
+/// So many of them are there exactly: surfaces, shades and words.
+const EXACT_COLORS: usize = 64;
 
 type Rgb = [u8; 3];
 
@@ -20,28 +23,42 @@ impl Census {
         }
     }
 
-    /// Choose at most [`MAX_COLORS`].
-    pub(super) fn palette(self) -> Colors {
+    /// Choose at most [`MAX_COLORS`]: those to keep and the most frequent ones
+    /// as they are, and what stands for all others.
+    pub(super) fn palette(mut self, kept: &[Rgb]) -> Colors {
+        let mut palette: Vec<Rgb> = Vec::new();
+        for &color in kept.iter().take(EXACT_COLORS) {
+            if self.0.remove(&color).is_some() {
+                palette.push(color);
+            }
+        }
         let mut all: Vec<(Rgb, u32)> = self.0.into_iter().collect();
         // The order of a hash map is not the same twice.
-        all.sort_unstable();
-        let mut boxes = vec![ColorBox::new(all)];
-        while boxes.len() < MAX_COLORS {
-            let widest = boxes
-                .iter()
-                .enumerate()
-                .filter(|(_, candidate)| candidate.colors.len() > 1)
-                .max_by(|(_, a), (_, b)| a.urgency.total_cmp(&b.urgency));
-            let Some((at, _)) = widest else { break };
-            let [low, high] = boxes.swap_remove(at).split();
-            boxes.extend([low, high]);
-        }
-        let face = |members: ColorBox| {
-            members.colors.iter().max_by_key(|(_, count)| *count).map(|(color, _)| *color)
-        };
-        let palette: Vec<Rgb> = boxes.into_iter().filter_map(face).collect();
+        all.sort_unstable_by_key(|(color, count)| (Reverse(*count), *color));
+        let others = all.split_off(all.len().min(EXACT_COLORS - palette.len()));
+        palette.extend(all.into_iter().map(|(color, _)| color));
+        palette.extend(cut(others, MAX_COLORS - EXACT_COLORS));
         Colors { palette, known: HashMap::new() }
     }
+}
+
+/// At most `room` colors for these, by median cut.
+fn cut(colors: Vec<(Rgb, u32)>, room: usize) -> Vec<Rgb> {
+    let mut boxes = vec![ColorBox::new(colors)];
+    while boxes.len() < room {
+        let widest = boxes
+            .iter()
+            .enumerate()
+            .filter(|(_, candidate)| candidate.colors.len() > 1)
+            .max_by(|(_, a), (_, b)| a.urgency.total_cmp(&b.urgency));
+        let Some((at, _)) = widest else { break };
+        let [low, high] = boxes.swap_remove(at).split();
+        boxes.extend([low, high]);
+    }
+    let face = |members: ColorBox| {
+        members.colors.iter().max_by_key(|(_, count)| *count).map(|(color, _)| *color)
+    };
+    boxes.into_iter().filter_map(face).collect()
 }
 
 /// A palette, and what colors became in it.
@@ -122,13 +139,27 @@ mod tests {
         let pixels = [[1, 2, 3], [200, 0, 9], [1, 2, 3]];
         let mut census = Census::default();
         census.count(&rgba(&pixels));
-        let mut colors = census.palette();
+        let mut colors = census.palette(&[]);
         assert_eq!(colors.palette.len(), 2);
         for pixel in pixels {
             let index = usize::from(colors.index_of(pixel));
             assert_eq!(colors.palette[index], pixel);
         }
-        assert!(Census::default().palette().palette.is_empty());
+        assert!(Census::default().palette(&[[1; 3]]).palette.is_empty());
+    }
+
+    #[test]
+    fn rare_colors_can_be_kept() {
+        let rare = [255, 0, 255];
+        let ramp = (0..4096_u32).map(|i| [(i % 64 * 4) as u8, (i / 64 * 4) as u8, 90]);
+        let all: Vec<Rgb> = ramp.flat_map(|color| [color; 9]).chain([rare]).collect();
+        let mut census = Census::default();
+        census.count(&rgba(&all));
+        let mut colors = census.palette(&[rare, [1, 1, 1]]);
+        let index = usize::from(colors.index_of(rare));
+        assert_eq!(colors.palette[index], rare);
+        // What does not occur takes no room.
+        assert!(!colors.palette.contains(&[1, 1, 1]));
     }
 
     #[test]
@@ -138,7 +169,7 @@ mod tests {
         let all: Vec<Rgb> = ramp.chain(std::iter::repeat_n(flat, 5000)).collect();
         let mut census = Census::default();
         census.count(&rgba(&all));
-        let mut colors = census.palette();
+        let mut colors = census.palette(&[]);
         assert_eq!(colors.palette.len(), MAX_COLORS);
         for pixel in all {
             let index = usize::from(colors.index_of(pixel));

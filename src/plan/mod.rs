@@ -5,6 +5,7 @@ mod control;
 mod denoise;
 mod film;
 mod follow;
+mod fusing;
 mod planner;
 
 pub use candidates::{duration_grid, passes, peak_speed, roughness, score_candidate, select};

@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::PlanError;
 use super::candidates::{duration_grid, passes, score_candidate, select};
 use super::denoise::{self, Step, denoise};
+use super::fusing::fuse;
 use super::film::{
     Candidate, DenoisingStep, DurationSearch, Film, Plan, PlanRequest,
 };
@@ -286,29 +287,36 @@ impl Planner {
             .collect();
     }
 
-    /// One sample as a plan, interpolated to every environment step.
+    /// One sample as a plan: positions and velocities fused into one curve,
+    /// then interpolated to every environment step.
     fn extract(&self, film: &Film, chosen: usize) -> Option<Plan> {
         let size = film.waypoints * film.dims;
         let plans = &film.steps.last()?.clean;
         let sample = plans.get(chosen * size..(chosen + 1) * size)?;
-        let rows: Vec<&[f32]> = sample.chunks_exact(film.dims).collect();
-        let duration_steps = film.durations[chosen];
-        let dense = interpolate(&rows, duration_steps);
-        let offset = film.observation_offset;
+        let duration_steps = *film.durations.get(chosen)?;
+        let (mut states, mut actions) = (Vec::new(), Vec::new());
+        for row in sample.chunks_exact(film.dims) {
+            let (action, state) = row.split_at(film.observation_offset);
+            states.push(state.to_vec());
+            actions.push(action.to_vec());
+        }
+        let secs = duration_steps * self.spec.dt_secs / (states.len().max(2) - 1) as f32;
+        fuse(&mut states, secs);
+        let plans_actions = film.observation_offset > 0;
         Some(Plan {
-            waypoints: rows.iter().map(|row| row[offset..].to_vec()).collect(),
-            states: dense.iter().map(|row| row[offset..].to_vec()).collect(),
-            actions: (offset > 0).then(|| dense.iter().map(|row| row[..offset].to_vec()).collect()),
+            states: interpolate(&states, duration_steps),
+            waypoints: states,
+            actions: plans_actions.then(|| interpolate(&actions, duration_steps)),
             dt_secs: self.spec.dt_secs,
             duration_steps,
-            feasible: film.candidates[chosen].feasible,
+            feasible: film.candidates.get(chosen)?.feasible,
         })
     }
 }
 
 /// Rows spread over `duration` steps, linearly interpolated to every whole
 /// step; the last row ends the list.
-fn interpolate(rows: &[&[f32]], duration: f32) -> Vec<Vec<f32>> {
+fn interpolate(rows: &[Vec<f32>], duration: f32) -> Vec<Vec<f32>> {
     let segments = (rows.len() - 1) as f32;
     let steps = duration.ceil().max(1.0) as usize;
     (0..=steps)
@@ -316,7 +324,7 @@ fn interpolate(rows: &[&[f32]], duration: f32) -> Vec<Vec<f32>> {
             let at = (step as f32 / duration.max(1e-6)).min(1.0) * segments;
             let left = (at.floor() as usize).min(rows.len() - 2);
             let f = at - left as f32;
-            rows[left].iter().zip(rows[left + 1]).map(|(a, b)| a + f * (b - a)).collect()
+            rows[left].iter().zip(&rows[left + 1]).map(|(a, b)| a + f * (b - a)).collect()
         })
         .collect()
 }
@@ -328,7 +336,6 @@ mod tests {
     #[test]
     fn interpolation_hits_every_waypoint_and_both_ends() {
         let rows: Vec<Vec<f32>> = (0..5).map(|i| vec![i as f32, 10.0 - i as f32]).collect();
-        let rows: Vec<&[f32]> = rows.iter().map(Vec::as_slice).collect();
         let dense = interpolate(&rows, 12.0);
         assert_eq!(dense.len(), 13);
         for i in 0..5 {

@@ -10,6 +10,7 @@ use crate::lab::files::{FileTask, Make};
 use crate::lab::picture::{self, Cloud, Moment, Shot, Span};
 use crate::plan::{Film, Rollout};
 
+use super::actions::file_name;
 use super::app::App;
 use super::overlays::notices::Notice;
 use super::theme;
@@ -73,6 +74,8 @@ pub fn gif(app: &mut App, clock: Clock, path: PathBuf, ctx: &Context) {
     let make: Make = Box::new(move || {
         picture::movie_of(on_stage.shot()?, span, mode).map_err(|error| error.to_string())
     });
+    // Some hundred pictures take a few seconds.
+    app.notify(Notice::done(format!("Making {}…", file_name(&path))));
     app.submit(FileTask::Write { path, make });
 }
 

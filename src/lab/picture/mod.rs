@@ -1,5 +1,6 @@
 //! Pictures and films of a plan: what the window's stage shows, for files.
 
+mod chain;
 mod maze;
 mod shot;
 
@@ -18,7 +19,7 @@ const MOVIE_SPECKS: usize = 1536;
 /// Time between frames of a film that moves.
 const FRAME_MS: u32 = 50;
 /// Most positions of the chain at which a film halts; long chains are thinned.
-const MAX_HALTS: usize = 9;
+const MAX_HALTS: usize = 6;
 /// Frames from one of these to the next.
 const IN_BETWEENS: usize = 7;
 /// How long a film halts at the first noise and at the positions after it.

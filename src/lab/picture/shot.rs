@@ -1,5 +1,6 @@
 //! A plan at any moment of its making and of its execution, as a drawing.
 
+use super::chain::{Chain, mix};
 use super::maze::{shown_bounds, walls};
 use crate::env::MazeLayout;
 use crate::lab::{Scene, SceneError};
@@ -12,8 +13,6 @@ const MAX_CANDIDATES: usize = 128;
 const RECEDED: f32 = 0.62;
 /// How visible a prediction is under the noise it was made from.
 const FAINT: f32 = 0.14;
-/// How much of x_t's noise shows in the prediction made from it.
-const PREDICTED_NOISE: f32 = 0.35;
 
 /// What is shown of a plan that is still being denoised.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -174,7 +173,7 @@ impl<'a> Shot<'a> {
 
     fn chosen(&self) -> Polyline {
         self.film.plan.as_ref().map_or_else(Polyline::default, |plan| Polyline {
-            points: plan.states.iter().filter_map(position).collect(),
+            points: plan.states.iter().filter_map(|state| position(state)).collect(),
             feasible: plan.feasible,
         })
     }
@@ -184,16 +183,20 @@ impl<'a> Shot<'a> {
         let dt_secs = self.rollout.map_or(1.0, |rollout| rollout.dt_secs).max(1e-6);
         // A time beyond all others is the last state.
         let so_far = ((secs / dt_secs + 1e-3) as usize).saturating_add(1);
-        self.past.iter().copied().chain(states.iter().take(so_far).filter_map(position)).collect()
+        self.past
+            .iter()
+            .copied()
+            .chain(states.iter().take(so_far).filter_map(|state| position(state)))
+            .collect()
     }
 
     fn ball(&self, secs: f32) -> Option<[f32; 2]> {
         let Some(rollout) = self.rollout else { return position(&self.film.request.start) };
         let at = (secs / rollout.dt_secs.max(1e-6)).max(0.0);
         let neighbors = [0, 1].map(|next| rollout.states.get((at as usize).saturating_add(next)));
-        match neighbors.map(|state| state.and_then(position)) {
+        match neighbors.map(|state| state.and_then(|state| position(state))) {
             [Some(a), Some(b)] => Some(mix(a, b, at.fract())),
-            _ => rollout.states.last().and_then(position),
+            _ => rollout.states.last().and_then(|state| position(state)),
         }
     }
 
@@ -206,46 +209,6 @@ impl<'a> Shot<'a> {
         } else {
             String::new()
         }
-    }
-}
-
-/// One state of the chain, or a mix of two neighboring ones.
-struct Chain<'a> {
-    from: &'a [f32],
-    to: &'a [f32],
-    fraction: f32,
-    /// Standard deviation of the noise left.
-    noise: f32,
-}
-
-impl<'a> Chain<'a> {
-    fn at(film: &'a Film, position: f32, noisy: bool) -> Self {
-        let index = position.floor() as usize;
-        let (from, noise_from) = state(film, index, noisy);
-        let (to, noise_to) = state(film, index + 1, noisy);
-        let fraction = if from.len() == to.len() { position.fract() } else { 0.0 };
-        let noise = noise_from + (noise_to - noise_from) * fraction;
-        Self { from, to, fraction, noise: if noisy { noise } else { PREDICTED_NOISE * noise } }
-    }
-
-    fn position(&self, film: &Film, candidate: usize, waypoint: usize) -> [f32; 2] {
-        let from = film.position(self.from, candidate, waypoint);
-        if self.fraction <= 0.0 {
-            return from;
-        }
-        mix(from, film.position(self.to, candidate, waypoint), self.fraction)
-    }
-}
-
-/// The chain before step `index`, or the finished plan, and the noise in it.
-fn state(film: &Film, index: usize, noisy: bool) -> (&[f32], f32) {
-    match (film.steps.get(index), film.steps.last()) {
-        (Some(step), _) if noisy => (&step.noisy, step.noise_level),
-        (Some(step), _) => (&step.clean, step.noise_level),
-        (None, Some(last)) if film.is_complete() => (&last.clean, 0.0),
-        (None, Some(last)) if noisy => (&last.noisy, last.noise_level),
-        (None, Some(last)) => (&last.clean, last.noise_level),
-        (None, None) => (&[], 1.0),
     }
 }
 
@@ -276,11 +239,7 @@ fn caption(scene: &Scene, film: &Film, rollout: Option<&Rollout>) -> String {
     parts.join(" · ")
 }
 
-fn mix(a: [f32; 2], b: [f32; 2], fraction: f32) -> [f32; 2] {
-    [0, 1].map(|i| a[i] + (b[i] - a[i]) * fraction)
-}
-
-fn position(state: &Vec<f32>) -> Option<[f32; 2]> {
+fn position(state: &[f32]) -> Option<[f32; 2]> {
     Some([*state.first()?, *state.get(1)?])
 }
 

@@ -2,7 +2,7 @@
 
 use eframe::egui;
 use eframe::egui::{Color32, Ui};
-use egui_plot::{AxisHints, HPlacement, Line, LineStyle, Plot, PlotPoints, VLine};
+use egui_plot::{AxisHints, GridInput, GridMark, HPlacement, Line, LineStyle, Plot, PlotPoints, VLine};
 
 use crate::plan::{Plan, Rollout};
 use crate::ui::app::App;
@@ -41,11 +41,12 @@ fn plot(
     let colors = Colors::of(ui.ctx());
     let tick_font = egui::FontId::proportional(10.0);
     let x_axis = AxisHints::new_x()
-        .formatter(|mark, _| format!("{} s", mark.value))
+        .formatter(|mark, _| format!("{} s", rounded(mark)))
         .tick_label_color(colors.muted_ink())
         .tick_label_font(tick_font.clone())
         .min_thickness(12.0);
     let y_axis = AxisHints::new_y()
+        .formatter(|mark, _| rounded(mark))
         .label(egui::RichText::new(format!("{name} {unit}")).size(SMALL).color(colors.muted_ink()))
         .placement(HPlacement::Left)
         .tick_label_color(colors.muted_ink())
@@ -56,6 +57,8 @@ fn plot(
         .show_background(false)
         .custom_x_axes(vec![x_axis])
         .custom_y_axes(vec![y_axis])
+        .x_grid_spacer(|input| grid(input, 4.0))
+        .y_grid_spacer(|input| grid(input, 3.0))
         .grid_color(colors.line())
         .allow_drag(false)
         .allow_zoom(false)
@@ -94,6 +97,32 @@ fn line(
         .allow_hover(false)
 }
 
+/// A mark's value with the digits its step needs.
+fn rounded(mark: GridMark) -> String {
+    let decimals = (-mark.step_size.log10().floor()).max(0.0) as usize;
+    format!("{:.decimals$}", mark.value)
+}
+
+/// About `count` grid lines at round values.
+fn grid(input: GridInput, count: f64) -> Vec<GridMark> {
+    let (low, high) = input.bounds;
+    let rough = (high - low) / count;
+    if !rough.is_finite() || rough <= 0.0 {
+        return Vec::new();
+    }
+    let decade = 10_f64.powf(rough.log10().floor());
+    let step_size = [1.0, 2.0, 5.0, 10.0]
+        .into_iter()
+        .map(|factor| factor * decade)
+        .find(|step| *step >= rough * 0.65)
+        .unwrap_or(rough);
+    let first = (low / step_size).ceil() as i64;
+    let last = (high / step_size).floor() as i64;
+    (first..=last)
+        .map(|index| GridMark { value: index as f64 * step_size, step_size })
+        .collect()
+}
+
 /// One coordinate over seconds, thinned to what a small plot can show.
 fn series(states: &[Vec<f32>], dim: usize, dt_secs: f32, until_secs: f32) -> Vec<[f64; 2]> {
     let shown = (until_secs / dt_secs.max(1e-6)) as usize;
@@ -127,6 +156,15 @@ fn legend(ui: &mut Ui) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn grid_lines_are_few_and_round() {
+        let input = GridInput { bounds: (0.7, 7.9), base_step_size: 1.0 };
+        let values: Vec<f64> = grid(input, 3.0).iter().map(|mark| mark.value).collect();
+        assert_eq!(values, [2.0, 4.0, 6.0]);
+        let flat = GridInput { bounds: (1.0, 1.0), base_step_size: 1.0 };
+        assert!(grid(flat, 3.0).is_empty());
+    }
 
     #[test]
     fn a_series_is_thinned_and_keeps_its_last_point() {

@@ -14,7 +14,8 @@ pub fn show(app: &mut App, ui: &mut Ui) {
     let Some(card) = status.model.clone() else {
         let text = match status.phase {
             Phase::Failed => "No model. The message on the stage says what to do.",
-            _ => "Loading the weights.",
+            Phase::Loading => "Loading the weights.",
+            _ => "Random weights: `foresight train` with this scene makes better ones.",
         };
         ui.label(muted(ui, text));
         return;

@@ -28,13 +28,12 @@ pub fn show(app: &mut App, ui: &mut Ui) {
             "Published planners pick no plan by the walls; compare with the blind selection.",
         );
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-            if let Some(model) = &status.model {
-                let trained = match model.trained_steps {
-                    0 => "untrained".to_owned(),
-                    steps => format!("{} steps trained", thousands(steps)),
-                };
-                ui.label(muted(ui, format!("{}, {trained}", model.preset)));
-            }
+            let preset = app.session.scene().model.preset.name();
+            let trained = match &status.model {
+                Some(model) => format!("{} steps trained", thousands(model.trained_steps)),
+                None => "untrained".to_owned(),
+            };
+            ui.label(muted(ui, format!("{preset}, {trained}")));
             ui.label(small(&status.device).color(colors.ink()))
                 .on_hover_text(&status.device_reason);
         });

@@ -7,6 +7,7 @@ use eframe::egui::{Shape, Stroke, Ui, pos2, vec2};
 use super::Tool;
 use super::camera::Camera;
 use super::walls;
+use crate::lab::Phase;
 use crate::ui::app::{App, Proposal};
 use crate::ui::command;
 use crate::ui::icons::{self, Icon};
@@ -42,7 +43,7 @@ pub fn ticks(app: &App, painter: &Painter, camera: &Camera, colors: Colors) {
         }
     }
     let name = FontId::proportional(SMALL);
-    let x_name = camera.screen_from_world([x_min, y_min]) + vec2(-GRID, 6.0);
+    let x_name = camera.screen_from_world([x_min, y_min]) - vec2(GRID, 8.0);
     painter.text(x_name, Align2::RIGHT_CENTER, "x", name.clone(), ink);
     let y_name = camera.screen_from_world([x_max, y_max]) + vec2(-6.0, 6.0);
     painter.text(y_name, Align2::CENTER_TOP, "y", name, ink);
@@ -109,15 +110,21 @@ fn notes(app: &App, ui: &Ui, rect: Rect, colors: Colors) {
     if !status.is_maze_seen {
         notes.push((colors.warning(), "The model has not seen this maze"));
     }
-    if status.model.as_ref().is_some_and(|model| model.trained_steps == 0) {
+    let is_open = matches!(status.phase, Phase::Ready | Phase::Planning);
+    if is_open && status.model.as_ref().is_none_or(|model| model.trained_steps == 0) {
         notes.push((colors.warning(), "The weights are random: train this scene first"));
     }
     let chosen = app.live.complete().and_then(|film| film.plan.as_ref());
     if chosen.is_some_and(|plan| !plan.feasible) {
         notes.push((colors.infeasible(), "No candidate is feasible: this is the least bad"));
     }
-    if app.live.film().is_none() {
-        notes.push((colors.accent(), "The first plan is on its way"));
+    match status.phase {
+        Phase::Loading => notes.push((colors.accent(), "Loading the weights")),
+        Phase::Failed => notes.push((colors.error(), "There is no model to plan with")),
+        _ if app.live.film().is_none() => {
+            notes.push((colors.accent(), "The first plan is on its way"));
+        }
+        _ => {}
     }
     let painter = ui.painter_at(rect);
     let mut top = rect.top() + 12.0;

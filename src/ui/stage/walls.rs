@@ -41,21 +41,44 @@ fn frame_cut(layout: &MazeLayout) -> f32 {
 pub fn shapes(layout: &MazeLayout, camera: &Camera, colors: Colors) -> Vec<Shape> {
     let outline = shown_rect(layout, camera);
     let radius = CORNER * camera.scale;
+    let blur = SHADE * camera.scale;
     let mut shapes = vec![
         Shape::rect_filled(camera.rect, 0.0, colors.background()),
+        RectShape::filled(outline, corner(radius), colors.shade(0.5)).with_blur_width(blur).into(),
         Shape::rect_filled(outline, corner(radius), colors.floor()),
     ];
     let runs = runs(layout);
     // Shade first, so that no wall lies in another's.
-    let dark = colors.shade(0.6);
     for run in &runs {
-        let shade = wall(layout, camera, *run, outline, dark);
-        shapes.push(shade.with_blur_width(SHADE * camera.scale).into());
+        let mut shade = wall(layout, camera, *run, outline, colors.shade(0.6));
+        shade.rect = shaded_part(layout, *run, shade.rect, outline, blur / 2.0);
+        shapes.push(shade.with_blur_width(blur).into());
     }
     for run in runs {
         shapes.push(wall(layout, camera, run, outline, colors.wall()).into());
     }
     shapes
+}
+
+/// The part of a run that casts shade: not the band along the maze's outline,
+/// nor ends that lie in a wall across, or its shade would show beyond them.
+fn shaded_part(
+    layout: &MazeLayout,
+    [first, last]: [[usize; 2]; 2],
+    mut rect: Rect,
+    outline: Rect,
+    band: f32,
+) -> Rect {
+    let crossed = |cell, a, b| neighbor(layout, cell, a) || neighbor(layout, cell, b);
+    let (up, down, left, right) = ([-1, 0], [1, 0], [0, -1], [0, 1]);
+    if first[0] == last[0] {
+        rect.min.x += if crossed(first, up, down) { band } else { 0.0 };
+        rect.max.x -= if crossed(last, up, down) { band } else { 0.0 };
+    } else {
+        rect.min.y += if crossed(first, left, right) { band } else { 0.0 };
+        rect.max.y -= if crossed(last, left, right) { band } else { 0.0 };
+    }
+    rect.intersect(outline.shrink(band))
 }
 
 /// Straight rows of walls, first and last cell, that together cover all walls.
