@@ -93,9 +93,10 @@ fn drag_requests_show_while_they_keep_coming() {
     wait(&mut session, &woken, |s| s.status().phase == Phase::Ready);
     // Far more often than plans can be made: some must still be finished.
     let mut seen = std::collections::BTreeSet::new();
-    let started = Instant::now();
+    let deadline = Instant::now() + Duration::from_secs(60);
     let mut step = 0;
-    while started.elapsed() < Duration::from_millis(1500) {
+    while seen.len() < 6 {
+        assert!(Instant::now() < deadline, "{} plans in a minute of dragging", seen.len());
         step += 1;
         let goal = [1.0, 1.0 + (step % 20) as f32 / 10.0];
         session.request(request(&session, goal, Some(80.0)));
@@ -104,7 +105,6 @@ fn drag_requests_show_while_they_keep_coming() {
             seen.insert(film.id);
         }
     }
-    assert!(seen.len() > 5, "{} plans in 1.5 s of dragging", seen.len());
     wait(&mut session, &woken, |s| s.status().phase == Phase::Ready);
     assert_eq!(session.status().trials, 0, "drags are not trials");
 }

@@ -178,7 +178,9 @@ fn dragging_the_start_puts_the_ball_there() {
     let at = window.screen(to);
     window.move_to(at);
     window.wait("a plan from there", |app| {
-        app.live.complete().is_some_and(|film| near([film.request.start[0], film.request.start[1]], to))
+        app.live
+            .complete()
+            .is_some_and(|film| near([film.request.start[0], film.request.start[1]], to))
     });
     window.button(at, false, Modifiers::NONE);
     assert!(near(window.app().session.scene().stage.start, to));
@@ -332,9 +334,8 @@ fn a_new_seed_is_shown_and_planned_with() {
     window.0.step();
     let seed = window.app().session.scene().stage.seed;
     assert_ne!(seed, before);
-    window.wait("its plan", |app| {
-        app.live.complete().is_some_and(|film| film.request.seed == seed)
-    });
+    window
+        .wait("its plan", |app| app.live.complete().is_some_and(|film| film.request.seed == seed));
 }
 
 #[test]

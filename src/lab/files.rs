@@ -287,7 +287,9 @@ fn open(path: PathBuf) -> Option<FileEvent> {
         .and_then(|text| Scene::parse(&text).map_err(|error| error.to_string()));
     match scene {
         Ok(scene) => Some(FileEvent::Scene { scene: Box::new(scene), path }),
-        Err(why) => failed(format!("{} was not opened; your scene is still here", path.display()), why),
+        Err(why) => {
+            failed(format!("{} was not opened; your scene is still here", path.display()), why)
+        }
     }
 }
 

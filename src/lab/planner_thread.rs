@@ -13,7 +13,7 @@ use super::open::{self, Opened};
 use super::scene::Scene;
 use super::session::{ModelCard, Problem, Wake};
 use super::slot::Slot;
-use crate::plan::{ControlSettings, Film, PlanError, PlanRequest, Pursuit, Rollout};
+use crate::plan::{ControlSettings, Film, PlanError, PlanRequest, Pursuit, Replan, Rollout};
 
 /// Events that fit before the front looks; more are dropped.
 const EVENTS: usize = 256;
@@ -303,10 +303,15 @@ impl Worker {
         shared.send(Event::Planned { wall_ms: film.wall_ms });
 
         let (Some(plan), Some(control)) = (film.plan.clone(), &self.control) else { return Ok(()) };
+        let mut control = control.clone();
+        if request.near_duration.is_some() {
+            // The next mouse move plans again anyway.
+            control.replan = Replan::Never;
+        }
         let environment = opened.environment.as_mut();
         environment.set_goal(&request.goal)?;
         environment.set_state(&request.start)?;
-        let task = Pursuit { film_id: id, plan, request: &request, control };
+        let task = Pursuit { film_id: id, plan, request: &request, control: &control };
         let rollout = opened.planner.pursue(environment, task, &mut |_| {
             go_on(!shared.is_superseded(&request))
         })?;

@@ -230,7 +230,7 @@ mod tests {
             assert_eq!(pixel(&pixels, size, [3.0, 1.5]), rgb(palette.agent));
             assert_ne!(pixel(&pixels, size, [1.0, 2.0]), pixel(&pixels, size, [1.5, 2.0]));
             assert_ne!(pixel(&pixels, size, [2.2, 2.0]), rgb(palette.floor));
-            assert_eq!(pixel(&pixels, size, [2.75, 1.0]), rgb(palette.guidance));
+            assert_eq!(pixel(&pixels, size, [2.74, 1.0]), rgb(palette.guidance));
         }
     }
 

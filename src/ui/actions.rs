@@ -15,9 +15,9 @@ use crate::rng::Rng;
 use super::app::{App, Proposal};
 use super::history::EditTag;
 use super::live::{Live, Origin, Wish};
+use super::overlays::Overlay;
 use super::overlays::notices::Notice;
 use super::overlays::path_dialog::{PathDialog, Purpose};
-use super::overlays::Overlay;
 use super::place::Place;
 use super::transport::Transport;
 
@@ -38,8 +38,7 @@ pub fn pump(
     let Some(wish) = live.due() else { return };
     let scene = session.scene();
     let stage = stage.unwrap_or_else(|| scene.stage.clone());
-    let (start, handoff_secs) =
-        live.origin_state(wish, &place.at_rest(stage.start), transport);
+    let (start, handoff_secs) = live.origin_state(wish, &place.at_rest(stage.start), transport);
     let near_duration = wish.quick.then(|| near_duration(live, place, &start, stage.goal));
     let request = PlanRequest {
         start: start.clone(),
@@ -156,10 +155,7 @@ impl App {
     /// Show another scene.
     pub fn open(&mut self, scene: Scene, name: String, path: Option<PathBuf>) {
         let folder = path.as_ref().and_then(|path| path.parent().map(PathBuf::from));
-        let options = crate::lab::SessionOptions {
-            device: self.device,
-            wake: self.files.wake(),
-        };
+        let options = crate::lab::SessionOptions { device: self.device, wake: self.files.wake() };
         match Session::open(scene, folder, options) {
             Ok(session) => {
                 retire(std::mem::replace(&mut self.session, session));

@@ -204,9 +204,10 @@ impl Prepared {
 /// How long to rest between frames of an animation. A software renderer shares
 /// the processor with the planner, so there smoothness is worth less.
 fn frame_pause(cc: &eframe::CreationContext<'_>) -> Duration {
-    let is_software = cc.wgpu_render_state.as_ref().is_some_and(|state| {
-        state.adapter.get_info().device_type == eframe::wgpu::DeviceType::Cpu
-    });
+    let is_software = cc
+        .wgpu_render_state
+        .as_ref()
+        .is_some_and(|state| state.adapter.get_info().device_type == eframe::wgpu::DeviceType::Cpu);
     if is_software { Duration::from_millis(24) } else { Duration::ZERO }
 }
 

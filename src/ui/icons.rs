@@ -3,7 +3,9 @@
 //! Painted, not typed: no font has to have them, and they align to the grid.
 
 use eframe::egui;
-use eframe::egui::{Color32, Painter, Pos2, Rect, Response, Role, Sense, Shape, Stroke, Ui, WidgetInfo};
+use eframe::egui::{
+    Color32, Painter, Pos2, Rect, Response, Role, Sense, Shape, Stroke, Ui, WidgetInfo,
+};
 use eframe::egui::{pos2, vec2};
 
 use super::theme::Colors;
@@ -51,8 +53,7 @@ pub const BUTTON_SIDE: f32 = 28.0;
 /// A square button with an icon. `name` is its accessible name and tooltip.
 pub fn button(ui: &mut Ui, icon: Icon, name: &str, selected: bool) -> Response {
     let enabled = ui.is_enabled();
-    let (rect, response) =
-        ui.allocate_exact_size(vec2(BUTTON_SIDE, BUTTON_SIDE), Sense::click());
+    let (rect, response) = ui.allocate_exact_size(vec2(BUTTON_SIDE, BUTTON_SIDE), Sense::click());
     response.widget_info(|| WidgetInfo::selected(Role::Button, enabled, selected, name));
     if ui.is_rect_visible(rect) {
         let colors = Colors::of(ui.ctx());
@@ -219,7 +220,12 @@ impl Pen<'_> {
 
     fn eraser(&self) {
         self.line(&[
-            [0.34, 0.84], [0.12, 0.62], [0.58, 0.14], [0.88, 0.44], [0.50, 0.84], [0.34, 0.84],
+            [0.34, 0.84],
+            [0.12, 0.62],
+            [0.58, 0.14],
+            [0.88, 0.44],
+            [0.50, 0.84],
+            [0.34, 0.84],
         ]);
         self.line(&[[0.34, 0.38], [0.66, 0.68]]);
         self.line(&[[0.34, 0.84], [0.90, 0.84]]);

@@ -191,7 +191,8 @@ impl Live {
         }
         let flight = self.flights.iter().find(|flight| flight.id == film.id);
         let animate = flight.is_some_and(|flight| flight.wish.animate);
-        if !film.is_complete() && !(animate && !film.steps.is_empty()) {
+        let is_shown_growing = animate && !film.steps.is_empty();
+        if !film.is_complete() && !is_shown_growing {
             return;
         }
         let was_at_end = self

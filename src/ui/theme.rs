@@ -175,11 +175,7 @@ pub fn install(ctx: &egui::Context) {
 fn fonts() -> FontDefinitions {
     let mut fonts = FontDefinitions::default();
     let shipped: [(&str, &'static [u8], FontFamily); 3] = [
-        (
-            "Inter",
-            include_bytes!("../../assets/fonts/Inter-Regular.ttf"),
-            FontFamily::Proportional,
-        ),
+        ("Inter", include_bytes!("../../assets/fonts/Inter-Regular.ttf"), FontFamily::Proportional),
         (
             "Inter SemiBold",
             include_bytes!("../../assets/fonts/Inter-SemiBold.ttf"),

@@ -37,28 +37,31 @@ pub(super) const LAYER: Layer = Layer {
     help: "Anti-aliased ribbons along polylines, colored by time.",
     shader: include_str!("../../../shaders/trajectories.wgsl"),
     stride: STRIDE,
-    geometry: Geometry::Strips { corners: 4, taps: &[
-        &[
-            attribute(wgpu::VertexFormat::Float32x2, POSITION, 0),
-            attribute(wgpu::VertexFormat::Uint32, LINE, 1),
+    geometry: Geometry::Strips {
+        corners: 4,
+        taps: &[
+            &[
+                attribute(wgpu::VertexFormat::Float32x2, POSITION, 0),
+                attribute(wgpu::VertexFormat::Uint32, LINE, 1),
+            ],
+            &[
+                attribute(wgpu::VertexFormat::Float32x2, POSITION, 2),
+                attribute(wgpu::VertexFormat::Uint32, LINE, 3),
+                attribute(wgpu::VertexFormat::Unorm8x4, COLOR, 4),
+                attribute(wgpu::VertexFormat::Float32, WIDTH, 5),
+            ],
+            &[
+                attribute(wgpu::VertexFormat::Float32x2, POSITION, 6),
+                attribute(wgpu::VertexFormat::Uint32, LINE, 7),
+                attribute(wgpu::VertexFormat::Unorm8x4, COLOR, 8),
+                attribute(wgpu::VertexFormat::Float32, WIDTH, 9),
+            ],
+            &[
+                attribute(wgpu::VertexFormat::Float32x2, POSITION, 10),
+                attribute(wgpu::VertexFormat::Uint32, LINE, 11),
+            ],
         ],
-        &[
-            attribute(wgpu::VertexFormat::Float32x2, POSITION, 2),
-            attribute(wgpu::VertexFormat::Uint32, LINE, 3),
-            attribute(wgpu::VertexFormat::Unorm8x4, COLOR, 4),
-            attribute(wgpu::VertexFormat::Float32, WIDTH, 5),
-        ],
-        &[
-            attribute(wgpu::VertexFormat::Float32x2, POSITION, 6),
-            attribute(wgpu::VertexFormat::Uint32, LINE, 7),
-            attribute(wgpu::VertexFormat::Unorm8x4, COLOR, 8),
-            attribute(wgpu::VertexFormat::Float32, WIDTH, 9),
-        ],
-        &[
-            attribute(wgpu::VertexFormat::Float32x2, POSITION, 10),
-            attribute(wgpu::VertexFormat::Uint32, LINE, 11),
-        ],
-    ] },
+    },
 };
 
 /// How far, in world units, a ribbon may be off the polyline it stands for. On
@@ -149,7 +152,12 @@ mod tests {
         ribbons.line([at(f32::NAN), at(1.0)]);
         assert!(ribbons.points().is_empty());
         ribbons.line([at(0.0), at(1.0)]);
-        ribbons.line([([2.0, 0.0], [255; 4], 1.0), at(f32::INFINITY), at(3.0), ([4.0, 1.0], [255; 4], 1.0)]);
+        ribbons.line([
+            ([2.0, 0.0], [255; 4], 1.0),
+            at(f32::INFINITY),
+            at(3.0),
+            ([4.0, 1.0], [255; 4], 1.0),
+        ]);
         let xs: Vec<_> = ribbons.points().iter().map(|p| (p.position[0], p.line)).collect();
         let first = [(0.0, 0), (0.0, 0), (1.0, 0), (1.0, 0)];
         let second = [(2.0, 1), (2.0, 1), (3.0, 1), (4.0, 1), (4.0, 1)];

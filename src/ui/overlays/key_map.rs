@@ -40,9 +40,8 @@ pub fn show(ctx: &Context) -> Outcome {
 fn group(ui: &mut Ui, name: &'static str) {
     let ctx = ui.ctx().clone();
     let rows = command::ALL.iter().filter(|command| command.group == name);
-    let rows: Vec<(String, &str)> = rows
-        .filter_map(|command| Some((key_name(&ctx, &command.key?), command.title)))
-        .collect();
+    let rows: Vec<(String, &str)> =
+        rows.filter_map(|command| Some((key_name(&ctx, &command.key?), command.title))).collect();
     table(ui, name, rows.iter().map(|(key, what)| (key.as_str(), *what)));
 }
 

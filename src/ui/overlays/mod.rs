@@ -20,6 +20,9 @@ pub enum Overlay {
     Path(path_dialog::PathDialog),
 }
 
+/// Something to do once the dialog is gone.
+pub type Act = Box<dyn FnOnce(&mut App, &Context)>;
+
 /// What a dialog asks of its owner.
 pub enum Outcome {
     /// Stay open.
@@ -27,7 +30,7 @@ pub enum Outcome {
     /// Go away.
     Close,
     /// Go away and run this.
-    Then(Box<dyn FnOnce(&mut App, &Context)>),
+    Then(Act),
 }
 
 /// Show notices and the open dialog.

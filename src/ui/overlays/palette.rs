@@ -2,8 +2,10 @@
 //! of its letters.
 
 use eframe::egui;
-use eframe::egui::{Context, FontId, Key, Modifiers, Response, Role, ScrollArea, Sense, Ui, WidgetInfo};
 use eframe::egui::{Align2, vec2};
+use eframe::egui::{
+    Context, FontId, Key, Modifiers, Response, Role, ScrollArea, Sense, Ui, WidgetInfo,
+};
 
 use super::{Outcome, dialog};
 use crate::lab::{SHIPPED, ShippedScene};
@@ -124,8 +126,7 @@ fn row(ui: &mut Ui, entry: Entry, is_selected: bool) -> Response {
     let inner = rect.shrink2(vec2(10.0, 0.0));
     let painter = ui.painter();
     let body = FontId::proportional(BODY);
-    let shown =
-        painter.text(inner.left_center(), Align2::LEFT_CENTER, &title, body, colors.ink());
+    let shown = painter.text(inner.left_center(), Align2::LEFT_CENTER, &title, body, colors.ink());
     let key = key_text(ui.ctx(), entry);
     let key_font = FontId::monospace(SMALL);
     let key_rect =

@@ -75,8 +75,7 @@ impl PathDialog {
             _ => "",
         };
         let suggestion = format!("{stem}{kind}.{extension}");
-        let text =
-            if purpose == Purpose::OpenScene { String::new() } else { suggestion.clone() };
+        let text = if purpose == Purpose::OpenScene { String::new() } else { suggestion.clone() };
         let token = NEXT_TOKEN.fetch_add(1, Ordering::Relaxed);
         Self { purpose, text, suggestion, token, is_new: true }
     }
@@ -144,8 +143,7 @@ impl PathDialog {
             let go = ui.add_enabled(path.is_some(), action).clicked() || enter;
             if let Some(path) = path.filter(|_| go) {
                 let purpose = self.purpose;
-                outcome =
-                    Outcome::Then(Box::new(move |app, ctx| app.use_path(purpose, path, ctx)));
+                outcome = Outcome::Then(Box::new(move |app, ctx| app.use_path(purpose, path, ctx)));
             }
             if ui.button("Cancel").clicked() {
                 outcome = Outcome::Close;

@@ -117,9 +117,12 @@ fn number(
 fn choice(ui: &mut Ui, knob: &Knob, value: f64, labels: &[&str]) -> Option<f64> {
     let mut index = (value.max(0.0) as usize).min(labels.len().saturating_sub(1));
     let response = ui.name_inputs(knob.title, |ui| {
-        ComboBox::from_id_salt(knob.id).width(CHOICE_WIDTH).show_index(ui, &mut index, labels.len(), |i| {
-            small(labels.get(i).copied().unwrap_or_default())
-        })
+        ComboBox::from_id_salt(knob.id).width(CHOICE_WIDTH).show_index(
+            ui,
+            &mut index,
+            labels.len(),
+            |i| small(labels.get(i).copied().unwrap_or_default()),
+        )
     });
     changed(&response.on_hover_text(knob.help), index as f64, value)
 }

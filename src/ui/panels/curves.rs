@@ -2,7 +2,9 @@
 
 use eframe::egui;
 use eframe::egui::{Color32, Ui};
-use egui_plot::{AxisHints, GridInput, GridMark, HPlacement, Line, LineStyle, Plot, PlotPoints, VLine};
+use egui_plot::{
+    AxisHints, GridInput, GridMark, HPlacement, Line, LineStyle, Plot, PlotPoints, VLine,
+};
 
 use crate::plan::{Plan, Rollout};
 use crate::ui::app::App;
@@ -66,6 +68,8 @@ fn plot(
         .allow_boxed_zoom(false)
         .allow_double_click_reset(false)
         .show_crosshair(false)
+        .include_x(0.0)
+        .include_x(f64::from(plan.duration_steps * plan.dt_secs))
         .set_margin_fraction(egui::vec2(0.01, 0.08))
         .show(ui, |plot| {
             for (index, dim) in dims.into_iter().enumerate() {
@@ -118,9 +122,7 @@ fn grid(input: GridInput, count: f64) -> Vec<GridMark> {
         .unwrap_or(rough);
     let first = (low / step_size).ceil() as i64;
     let last = (high / step_size).floor() as i64;
-    (first..=last)
-        .map(|index| GridMark { value: index as f64 * step_size, step_size })
-        .collect()
+    (first..=last).map(|index| GridMark { value: index as f64 * step_size, step_size }).collect()
 }
 
 /// One coordinate over seconds, thinned to what a small plot can show.

@@ -59,8 +59,10 @@ fn facts(app: &App, ui: &mut Ui, film: &Film) {
         ui.label(number(time));
         ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
             let n = film.n_candidates();
-            ui.label(number(format!("{n} x {}", film.waypoints)).size(SMALL).color(colors.muted_ink()))
-                .on_hover_text("Candidates x waypoints");
+            ui.label(
+                number(format!("{n} x {}", film.waypoints)).size(SMALL).color(colors.muted_ink()),
+            )
+            .on_hover_text("Candidates x waypoints");
         });
     })
     .response
@@ -163,10 +165,7 @@ fn paint(
             }
         }
     }
-    let stroke = if is_here {
-        Stroke::new(1.5, colors.accent())
-    } else {
-        Stroke::new(1.0, colors.line())
-    };
+    let stroke =
+        if is_here { Stroke::new(1.5, colors.accent()) } else { Stroke::new(1.0, colors.line()) };
     painter.rect_stroke(rect, 4.0, stroke, StrokeKind::Inside);
 }

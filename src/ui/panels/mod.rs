@@ -29,12 +29,7 @@ pub struct Section {
 
 /// The sections of the panel on the left.
 pub const CONTROLS: &[Section] = &[
-    Section {
-        id: "knobs",
-        title: "",
-        help: "",
-        show: controls::show,
-    },
+    Section { id: "knobs", title: "", help: "", show: controls::show },
     Section {
         id: "waypoints",
         title: "Waypoints",
@@ -73,6 +68,7 @@ pub const INSPECTOR: &[Section] = &[
 
 const CONTROLS_WIDTH: f32 = 248.0;
 const INSPECTOR_WIDTH: f32 = 312.0;
+const SCROLL_MARGIN: f32 = 16.0;
 const TOP_HEIGHT: f32 = 48.0;
 const STATUS_HEIGHT: f32 = 28.0;
 
@@ -81,6 +77,8 @@ pub fn show(app: &mut App, ui: &mut Ui) {
     // No fill: the window is cleared to the panels' color, and filling most of
     // it again is the dearest thing a software renderer can be asked for.
     let bar = |margin_y: i8| Frame::new().inner_margin(Margin::symmetric(16, margin_y));
+    // The scroll bar floats in the margin on the right.
+    let side = Frame::new().inner_margin(Margin { left: 16, ..Margin::ZERO });
     Panel::top("top bar")
         .exact_size(TOP_HEIGHT)
         .frame(bar(0))
@@ -100,7 +98,7 @@ pub fn show(app: &mut App, ui: &mut Ui) {
         Panel::left("controls")
             .exact_size(CONTROLS_WIDTH)
             .resizable(false)
-            .frame(bar(0))
+            .frame(side)
             .show_separator_line(false)
             .show(ui, |ui| sections(app, ui, "controls", CONTROLS));
     }
@@ -108,18 +106,17 @@ pub fn show(app: &mut App, ui: &mut Ui) {
         Panel::right("inspector")
             .exact_size(INSPECTOR_WIDTH)
             .resizable(false)
-            .frame(bar(0))
+            .frame(side)
             .show_separator_line(false)
             .show(ui, |ui| sections(app, ui, "inspector", INSPECTOR));
     }
-    CentralPanel::no_frame()
-        .frame(Frame::new())
-        .show(ui, |ui| stage::show(app, ui));
+    CentralPanel::no_frame().frame(Frame::new()).show(ui, |ui| stage::show(app, ui));
 }
 
 fn sections(app: &mut App, ui: &mut Ui, id: &str, table: &[Section]) {
     ScrollArea::vertical().id_salt(id).auto_shrink(false).show(ui, |ui| {
         ui.spacing_mut().item_spacing.y = 4.0;
+        ui.set_max_width(ui.available_width() - SCROLL_MARGIN);
         for section in table {
             if !section.title.is_empty() {
                 ui.add_space(theme::GRID);

@@ -24,8 +24,7 @@ pub fn show(app: &mut App, ui: &mut Ui) {
     let colors = Colors::of(ui.ctx());
     for (index, via) in scene.stage.via.iter().enumerate() {
         ui.horizontal(|ui| {
-            let (rect, _) =
-                ui.allocate_exact_size(egui::vec2(GRID, GRID), egui::Sense::hover());
+            let (rect, _) = ui.allocate_exact_size(egui::vec2(GRID, GRID), egui::Sense::hover());
             ui.painter().circle_filled(rect.center(), 4.0, colors.guidance());
             let mut percent = via.fraction * 100.0;
             let name = format!("Waypoint {} at", index + 1);

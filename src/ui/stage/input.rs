@@ -1,6 +1,8 @@
 //! Hands on the stage: dragging, painting, zooming.
 
-use eframe::egui::{Context, CursorIcon, EventFilter, Id, Key, PointerButton, Pos2, Rect, Response};
+use eframe::egui::{
+    Context, CursorIcon, EventFilter, Id, Key, PointerButton, Pos2, Rect, Response,
+};
 use eframe::egui::{Role, Sense, Ui, WidgetInfo, vec2};
 
 use super::camera::Camera;
@@ -59,8 +61,8 @@ fn stroke(app: &mut App, ui: &Ui, response: &Response, camera: &Camera, wall: bo
     if response.hovered() {
         ui.ctx().set_cursor_icon(CursorIcon::Crosshair);
     }
-    let is_down = response.is_pointer_button_down_on()
-        && ui.input(|input| input.pointer.primary_down());
+    let is_down =
+        response.is_pointer_button_down_on() && ui.input(|input| input.pointer.primary_down());
     if is_down && let Some(at) = response.interact_pointer_pos() {
         if set_wall(app, camera.world_from_screen(at), wall) {
             app.stage.stroke += 1;
@@ -95,9 +97,7 @@ fn is_occupied(app: &App, cell: [usize; 2]) -> bool {
     let lean = 0.11;
     let corners = [[0.0, 0.0], [lean, 0.0], [-lean, 0.0], [0.0, lean], [0.0, -lean]];
     points.into_iter().any(|[x, y]| {
-        corners
-            .iter()
-            .any(|[dx, dy]| app.place.layout.cell_at([x + dx, y + dy]) == Some(cell))
+        corners.iter().any(|[dx, dy]| app.place.layout.cell_at([x + dx, y + dy]) == Some(cell))
     })
 }
 

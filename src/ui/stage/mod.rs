@@ -26,13 +26,8 @@ const MARGINS: [f32; 4] = [40.0, 52.0, 24.0, 52.0];
 /// First buffer slot of the stage.
 const CLOUD_SLOT: u64 = 1;
 const GROUND_SLOT: u64 = 20;
-const STYLE: CloudStyle = CloudStyle {
-    max_candidates: 128,
-    max_particles: 4200,
-    width: 1.5,
-    radius: 4.5,
-    strength: 1.0,
-};
+const STYLE: CloudStyle =
+    CloudStyle { max_candidates: 128, max_particles: 4200, width: 1.5, radius: 4.5, strength: 1.0 };
 
 /// What a drag on the stage does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -152,13 +147,7 @@ pub fn show(app: &mut App, ui: &mut Ui) {
     overlay::show(app, ui, rect, &camera);
 }
 
-fn paint_plans(
-    app: &mut App,
-    ui: &Ui,
-    painter: &egui::Painter,
-    camera: &Camera,
-    colors: Colors,
-) {
+fn paint_plans(app: &mut App, ui: &Ui, painter: &egui::Painter, camera: &Camera, colors: Colors) {
     let has_gpu = app.has_gpu();
     let ppp = ui.pixels_per_point();
     if let Some(film) = app.live.film().cloned() {

@@ -65,24 +65,26 @@ fn tools(app: &mut App, ui: &Ui, rect: Rect, colors: Colors) {
         .fixed_pos(rect.left_top() + vec2(8.0, 8.0))
         .show(ui.ctx(), |ui| {
             let frame = Frame::new().fill(colors.panel()).corner_radius(8).inner_margin(2);
-            frame.show(ui, |ui| ui.horizontal(|ui| {
-                ui.spacing_mut().item_spacing = vec2(0.0, 0.0);
-                ui.set_height(icons::BUTTON_SIDE);
-                for (icon, id, tool) in [
-                    (Icon::Move, "tool-move", Tool::Move),
-                    (Icon::Brush, "tool-paint", Tool::Paint),
-                    (Icon::Eraser, "tool-erase", Tool::Erase),
-                ] {
-                    let selected = app.stage.tool == tool;
-                    tool_button(app, ui, icon, id, selected, true);
-                }
-                ui.add_space(GRID);
-                let (undo, redo) = (app.history.undoable(), app.history.redoable());
-                tool_button(app, ui, Icon::Undo, "undo", false, undo.is_some());
-                tool_button(app, ui, Icon::Redo, "redo", false, redo.is_some());
-                ui.add_space(GRID);
-                tool_button(app, ui, Icon::Fit, "fit", false, true);
-            }));
+            frame.show(ui, |ui| {
+                ui.horizontal(|ui| {
+                    ui.spacing_mut().item_spacing = vec2(0.0, 0.0);
+                    ui.set_height(icons::BUTTON_SIDE);
+                    for (icon, id, tool) in [
+                        (Icon::Move, "tool-move", Tool::Move),
+                        (Icon::Brush, "tool-paint", Tool::Paint),
+                        (Icon::Eraser, "tool-erase", Tool::Erase),
+                    ] {
+                        let selected = app.stage.tool == tool;
+                        tool_button(app, ui, icon, id, selected, true);
+                    }
+                    ui.add_space(GRID);
+                    let (undo, redo) = (app.history.undoable(), app.history.redoable());
+                    tool_button(app, ui, Icon::Undo, "undo", false, undo.is_some());
+                    tool_button(app, ui, Icon::Redo, "redo", false, redo.is_some());
+                    ui.add_space(GRID);
+                    tool_button(app, ui, Icon::Fit, "fit", false, true);
+                })
+            });
         });
 }
 
@@ -129,7 +131,8 @@ fn notes(app: &App, ui: &Ui, rect: Rect, colors: Colors) {
     let painter = ui.painter_at(rect);
     let mut top = rect.top() + 12.0;
     for (ink, text) in notes {
-        let galley = painter.layout_no_wrap(text.to_owned(), FontId::proportional(12.0), colors.ink());
+        let galley =
+            painter.layout_no_wrap(text.to_owned(), FontId::proportional(12.0), colors.ink());
         let size = galley.size() + vec2(28.0, 10.0);
         let chip = Rect::from_min_size(pos2(rect.right() - 12.0 - size.x, top), size);
         painter.rect_filled(chip, chip.height() / 2.0, colors.panel());
@@ -205,5 +208,11 @@ fn drop_hint(ui: &Ui, rect: Rect, colors: Colors) {
     let painter = ui.painter_at(rect);
     painter.rect_filled(rect, 0.0, colors.shade(0.5));
     let font = FontId::proportional(theme::LARGE);
-    painter.text(rect.center(), Align2::CENTER_CENTER, "Drop a scene to open it", font, colors.on_shade());
+    painter.text(
+        rect.center(),
+        Align2::CENTER_CENTER,
+        "Drop a scene to open it",
+        font,
+        colors.on_shade(),
+    );
 }

@@ -112,7 +112,7 @@ fn chosen(plan: &Plan, colors: Colors) -> Ribbons {
     let halo = palette.chosen_halo.with_alpha(0.65);
     let mut ribbons = Ribbons::default();
     for (color, width) in [(halo, HALO_WIDTH), (ink, CHOSEN_WIDTH)] {
-        let points = plan.states.iter().filter_map(position);
+        let points = plan.states.iter().filter_map(|state| position(state));
         ribbons.line(points.map(|at| (at, color.to_array(), width)));
     }
     ribbons
@@ -121,7 +121,7 @@ fn chosen(plan: &Plan, colors: Colors) -> Ribbons {
 fn trail(past: &[[f32; 2]], rollout: Option<&Rollout>, step: usize, colors: Colors) -> Ribbons {
     let ink: Rgba = colors.palette().trail;
     let states = rollout.map_or(&[][..], |rollout| rollout.states.as_slice());
-    let current = states.iter().take(step + 1).filter_map(position);
+    let current = states.iter().take(step + 1).filter_map(|state| position(state));
     let points: Vec<[f32; 2]> = past.iter().copied().chain(current).collect();
     let last = points.len().saturating_sub(1).max(1) as f32;
     let mut ribbons = Ribbons::default();
@@ -132,7 +132,7 @@ fn trail(past: &[[f32; 2]], rollout: Option<&Rollout>, step: usize, colors: Colo
     ribbons
 }
 
-fn position(state: &Vec<f32>) -> Option<[f32; 2]> {
+fn position(state: &[f32]) -> Option<[f32; 2]> {
     Some([*state.first()?, *state.get(1)?])
 }
 

@@ -86,21 +86,30 @@ fn runs(layout: &MazeLayout) -> Vec<[[usize; 2]; 2]> {
     let mut runs = Vec::new();
     let (rows, columns) = (layout.rows(), layout.columns());
     for w in 0..rows {
-        stretches(columns, |h| layout.is_wall(w, h), |from, to| {
-            // A wall alone in its row is part of a column, or stands alone.
-            let alone = from == to
-                && (neighbor(layout, [w, from], [-1, 0]) || neighbor(layout, [w, from], [1, 0]));
-            if !alone {
-                runs.push([[w, from], [w, to]]);
-            }
-        });
+        stretches(
+            columns,
+            |h| layout.is_wall(w, h),
+            |from, to| {
+                // A wall alone in its row is part of a column, or stands alone.
+                let alone = from == to
+                    && (neighbor(layout, [w, from], [-1, 0])
+                        || neighbor(layout, [w, from], [1, 0]));
+                if !alone {
+                    runs.push([[w, from], [w, to]]);
+                }
+            },
+        );
     }
     for h in 0..columns {
-        stretches(rows, |w| layout.is_wall(w, h), |from, to| {
-            if from != to {
-                runs.push([[from, h], [to, h]]);
-            }
-        });
+        stretches(
+            rows,
+            |w| layout.is_wall(w, h),
+            |from, to| {
+                if from != to {
+                    runs.push([[from, h], [to, h]]);
+                }
+            },
+        );
     }
     runs
 }
@@ -127,8 +136,8 @@ pub fn flat(layout: &MazeLayout, camera: &Camera, colors: Colors) -> Vec<Shape> 
     let mut mesh = Mesh::default();
     mesh.add_colored_rect(camera.rect, colors.floor());
     for [first, last] in runs(layout) {
-        let run = cell_rect(layout, camera, first, shown)
-            .union(cell_rect(layout, camera, last, shown));
+        let run =
+            cell_rect(layout, camera, first, shown).union(cell_rect(layout, camera, last, shown));
         mesh.add_colored_rect(run, colors.wall());
     }
     vec![Shape::mesh(mesh)]
