@@ -1,5 +1,7 @@
 //! Every command, and every bad input, through the real program.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
+
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
@@ -139,7 +141,8 @@ fn read(path: &Path) -> Vec<u8> {
 fn every_command_prints_help() {
     let lab = Lab::new();
     for command in ["", "collect", "train", "plan", "eval", "doctor", "bench"] {
-        let arguments: Vec<&str> = [command, "--help"].into_iter().filter(|a| !a.is_empty()).collect();
+        let arguments: Vec<&str> =
+            [command, "--help"].into_iter().filter(|a| !a.is_empty()).collect();
         let output = lab.run(&arguments);
         assert!(output.ok && output.out.contains("Usage: foresight"), "{command}");
     }
@@ -160,7 +163,8 @@ fn collect_writes_the_named_arrays_and_the_same_seed_the_same_file() {
 #[test]
 fn train_then_plan_and_eval_use_the_new_weights() {
     let lab = Lab::new();
-    let trained = lab.run(&["train", "scene.toml", "--out", "w.safetensors", "--json", "--device", "cpu"]);
+    let trained =
+        lab.run(&["train", "scene.toml", "--out", "w.safetensors", "--json", "--device", "cpu"]);
     assert!(trained.ok, "{}", trained.err);
     let last: Value = serde_json::from_str(trained.out.lines().last().unwrap()).unwrap();
     assert_eq!(last["steps"], 20);
@@ -171,8 +175,16 @@ fn train_then_plan_and_eval_use_the_new_weights() {
     assert_eq!(plan["preset"], "quick");
 
     let eval = lab.run(&[
-        "eval", "scene.toml", "--weights", "w.safetensors", "--episodes", "3", "--multi", "--json",
-        "--device", "cpu",
+        "eval",
+        "scene.toml",
+        "--weights",
+        "w.safetensors",
+        "--episodes",
+        "3",
+        "--multi",
+        "--json",
+        "--device",
+        "cpu",
     ]);
     let row = eval.json()["results"][0].clone();
     for key in ["score", "reach_rate", "collision_rate"] {
@@ -187,8 +199,17 @@ fn train_then_plan_and_eval_use_the_new_weights() {
 fn a_resumed_run_ends_where_an_unbroken_one_does() {
     let lab = Lab::new();
     let train = |out: &str, steps: &str, resume: bool| {
-        let mut arguments =
-            vec!["train", "scene.toml", "--out", out, "--steps", steps, "--device", "cpu", "--json"];
+        let mut arguments = vec![
+            "train",
+            "scene.toml",
+            "--out",
+            out,
+            "--steps",
+            steps,
+            "--device",
+            "cpu",
+            "--json",
+        ];
         if resume {
             arguments.push("--resume");
         }
@@ -197,13 +218,27 @@ fn a_resumed_run_ends_where_an_unbroken_one_does() {
     };
     train("w.safetensors", "6", false);
     let output = lab.run(&[
-        "train", "scene.toml", "--out", "w.safetensors", "--steps", "12", "--resume", "--device", "cpu",
+        "train",
+        "scene.toml",
+        "--out",
+        "w.safetensors",
+        "--steps",
+        "12",
+        "--resume",
+        "--device",
+        "cpu",
     ]);
     assert!(output.ok && output.out.contains("12 steps"), "{}{}", output.out, output.err);
     // Another scene may not continue it.
     let other = lab.scene_with("transitions = 3000", "transitions = 4000");
     let message = lab.refuse(&[
-        "train", other.to_str().unwrap(), "--out", "w.safetensors", "--resume", "--device", "cpu",
+        "train",
+        other.to_str().unwrap(),
+        "--out",
+        "w.safetensors",
+        "--resume",
+        "--device",
+        "cpu",
     ]);
     assert!(message.contains("without --resume"), "{message}");
 }
@@ -212,7 +247,8 @@ fn a_resumed_run_ends_where_an_unbroken_one_does() {
 fn a_plan_file_holds_what_later_tools_rely_on() {
     let lab = Lab::new();
     let scene = lab.path("scene.toml");
-    let output = lab.plan(&scene, &["--start", "1,1", "--goal", "3,3", "--out", "plan.json", "--chain"]);
+    let output =
+        lab.plan(&scene, &["--start", "1,1", "--goal", "3,3", "--out", "plan.json", "--chain"]);
     assert!(output.ok, "{}", output.err);
     let plan: Value = serde_json::from_slice(&read(&lab.path("plan.json"))).unwrap();
     let states = plan["states"].as_array().unwrap();
@@ -225,7 +261,8 @@ fn a_plan_file_holds_what_later_tools_rely_on() {
     // Start and goal are inpainted exactly, whatever the weights.
     let first = &plan["waypoints"][0];
     let last = &plan["waypoints"][15];
-    for (value, expected) in [(&first[0], 1.0), (&first[1], 1.0), (&last[0], 3.0), (&last[1], 3.0)] {
+    for (value, expected) in [(&first[0], 1.0), (&first[1], 1.0), (&last[0], 3.0), (&last[1], 3.0)]
+    {
         assert!((value.as_f64().unwrap() - expected).abs() < 1e-3);
     }
 }
@@ -329,9 +366,13 @@ fn a_scene_that_is_not_right_is_refused_with_advice() {
 #[test]
 fn starts_and_goals_that_are_not_places_are_refused() {
     let lab = Lab::new();
-    for (flag, value) in
-        [("--start", "nan,1"), ("--start", "1"), ("--goal", "2,2"), ("--goal", "-40,1"), ("--goal", "a,b")]
-    {
+    for (flag, value) in [
+        ("--start", "nan,1"),
+        ("--start", "1"),
+        ("--goal", "2,2"),
+        ("--goal", "-40,1"),
+        ("--goal", "a,b"),
+    ] {
         let message = lab.refuse(&["plan", "scene.toml", "--device", "cpu", flag, value]);
         assert!(!message.is_empty(), "{flag} {value}");
     }
@@ -340,7 +381,16 @@ fn starts_and_goals_that_are_not_places_are_refused() {
 #[test]
 fn a_damaged_or_foreign_checkpoint_is_refused() {
     let lab = Lab::new();
-    let output = lab.run(&["train", "scene.toml", "--out", "w.safetensors", "--steps", "2", "--device", "cpu"]);
+    let output = lab.run(&[
+        "train",
+        "scene.toml",
+        "--out",
+        "w.safetensors",
+        "--steps",
+        "2",
+        "--device",
+        "cpu",
+    ]);
     assert!(output.ok, "{}", output.err);
     let good = read(&lab.path("w.safetensors"));
     let refuse = |name: &str, bytes: &[u8]| {
@@ -350,7 +400,7 @@ fn a_damaged_or_foreign_checkpoint_is_refused() {
     assert!(refuse("cut", &good[..good.len() / 2]).contains("damaged"));
     assert!(refuse("empty", b"").contains("damaged"));
     assert!(refuse("text", b"these are not weights").contains("damaged"));
-    let mut flipped = good.clone();
+    let mut flipped = good;
     flipped[12] ^= 0xff;
     assert!(refuse("flipped", &flipped).contains("damaged"));
     let message = lab.refuse(&["plan", "scene.toml", "--device", "cpu", "--weights", "absent"]);
@@ -358,7 +408,12 @@ fn a_damaged_or_foreign_checkpoint_is_refused() {
 
     let other = lab.scene_with("multipliers = [1, 2]", "multipliers = [1, 4]");
     let message = lab.refuse(&[
-        "plan", other.to_str().unwrap(), "--device", "cpu", "--weights", "w.safetensors",
+        "plan",
+        other.to_str().unwrap(),
+        "--device",
+        "cpu",
+        "--weights",
+        "w.safetensors",
     ]);
     assert!(message.contains("does not fit"), "{message}");
 }
@@ -368,7 +423,8 @@ fn places_that_cannot_be_written_are_named_before_the_work_and_keep_old_files() 
     let lab = Lab::new();
     let message = lab.refuse(&["collect", "scene.toml", "--out", "no/such/folder/d.npz"]);
     assert!(message.contains("no/such/folder"), "{message}");
-    let message = lab.refuse(&["train", "scene.toml", "--out", "no/w.safetensors", "--device", "cpu"]);
+    let message =
+        lab.refuse(&["train", "scene.toml", "--out", "no/w.safetensors", "--device", "cpu"]);
     assert!(message.contains("no/w.safetensors") || message.contains("no"), "{message}");
     lab.write("plan.json", "precious");
     let broken = lab.scene_with("format = 1", "format = 2");

@@ -4,6 +4,8 @@
 //! One process and one thread: Vulkan loaders crash when instances come and go
 //! on several.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
+
 use std::future::Future;
 use std::process::ExitCode;
 use std::sync::Arc;

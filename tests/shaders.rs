@@ -1,6 +1,8 @@
 //! Every shader parses and validates, so a broken one fails here and not in
 //! somebody's window.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
+
 use std::path::Path;
 
 use foresight::ui::layers;

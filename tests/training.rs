@@ -1,5 +1,7 @@
 //! Train, save, load, plan: the same function comes back.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
+
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -52,7 +54,7 @@ fn plan(scene: &Scene, weights: &Path) -> Film {
         start: vec![x, y, 0.0, 0.0],
         goal: scene.stage.goal.to_vec(),
         via: Vec::new(),
-        settings: scene.plan.clone(),
+        settings: scene.plan,
         seed: 5,
         near_duration: None,
     };
@@ -85,8 +87,9 @@ fn a_resumed_learner_takes_the_same_steps_bit_for_bit() {
     let scene = scene("quick");
     let mut environment = scene.make_environment().unwrap();
     let config = scene.model.resolve(environment.spec()).unwrap();
-    let episodes =
-        foresight::data::collect(environment.as_mut(), &scene.data, &mut |_| ControlFlow::Continue(()));
+    let episodes = foresight::data::collect(environment.as_mut(), &scene.data, &mut |_| {
+        ControlFlow::Continue(())
+    });
     let windows =
         foresight::data::Windows::new(Arc::new(episodes.unwrap()), config.windows()).unwrap();
     let mut unbroken = Learner::new(config.clone(), 3, Device::flex());

@@ -1,6 +1,8 @@
 //! The window in the hands of a person: dragging, stepping, undoing, searching,
 //! opening a broken file. No GPU and no display; the planner is real but tiny.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};

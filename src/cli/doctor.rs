@@ -35,7 +35,10 @@ impl Doctor {
             for (what, value) in
                 [("layers", test.layer_difference), ("network", test.network_difference)]
             {
-                println!("  {what}: {}", value.map_or("not measured".into(), |v| format!("{v:.1e}")));
+                println!(
+                    "  {what}: {}",
+                    value.map_or("not measured".into(), |v| format!("{v:.1e}"))
+                );
             }
             if let Some(error) = &test.error {
                 println!("  failed: {error}");

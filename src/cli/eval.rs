@@ -129,7 +129,10 @@ fn record(name: &str, scene: &Scene, row: &Row) -> anyhow::Result<()> {
     let protocol = if row.multi { "Multi2D" } else { "Maze2D" };
     let line = format!(
         "{protocol} {:.1} ± {:.1}, reached {:.1} % (n {}, {})",
-        score.mean, score.se, 100.0 * reached.mean, row.evaluation.episodes,
+        score.mean,
+        score.se,
+        100.0 * reached.mean,
+        row.evaluation.episodes,
         match row.selection {
             Selection::ReadsMap => "selection reads the map",
             Selection::Blind => "blind selection",
@@ -148,7 +151,10 @@ fn record(name: &str, scene: &Scene, row: &Row) -> anyhow::Result<()> {
 fn show(row: &Row) {
     let e = &row.evaluation;
     let task = if row.multi { "a new goal every episode" } else { "the benchmark's goal" };
-    println!("{} ({task}, n {}, seed {}, {}, {})", row.scene, e.episodes, row.seed, row.preset, row.device);
+    println!(
+        "{} ({task}, n {}, seed {}, {}, {})",
+        row.scene, e.episodes, row.seed, row.preset, row.device
+    );
     let line = |what: &str, estimate: Option<Estimate>, factor: f64, unit: &str| {
         if let Some(Estimate { mean, se, .. }) = estimate {
             println!("  {what:<34}{:>8.1} ± {:.1}{unit}", factor * mean, factor * se);
@@ -166,5 +172,8 @@ fn show(row: &Row) {
     line("chosen plan through a wall", e.collision_rate, 100.0, " %");
     line("steps touching a wall", e.contact_share, 100.0, " %");
     line("arrival", e.arrival_steps, 1.0, " steps");
-    println!("  {:<34}{:>8.0} ms median, {:.0} ms at the 95th percentile", "planning", e.plan_ms.p50, e.plan_ms.p95);
+    println!(
+        "  {:<34}{:>8.0} ms median, {:.0} ms at the 95th percentile",
+        "planning", e.plan_ms.p50, e.plan_ms.p95
+    );
 }

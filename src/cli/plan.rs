@@ -72,8 +72,9 @@ impl PlanCommand {
             request: &request,
             control: &scene.control,
         };
-        let rollout =
-            opened.planner.pursue(opened.environment.as_mut(), task, &mut |_| ControlFlow::Continue(()))?;
+        let rollout = opened
+            .planner
+            .pursue(opened.environment.as_mut(), task, &mut |_| ControlFlow::Continue(()))?;
         let summary = self.summary(&film, &plan, &rollout, &opened, &device.name);
         if let Some(out) = &self.out {
             self.write(out, &scene, &film, &plan, &rollout, summary.clone())?;

@@ -60,7 +60,11 @@ impl Train {
         let mut report = Report::new(self.json);
         let summary = train(&scene, &choice.device, &options, &mut |event| {
             report.show(&event);
-            if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if stop.load(Ordering::Relaxed) {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
         })?;
         report.finish();
         let line = json!({

@@ -140,7 +140,7 @@ fn episode(
     }
     let start = environment.state();
     let request = PlanRequest {
-        start: start.clone(),
+        start,
         goal: environment.goal(),
         via: Vec::new(),
         settings: options.settings.clone(),
@@ -154,8 +154,7 @@ fn episode(
     // A request of its own: the durations it refines must not know the map.
     let mut without_map = request;
     without_map.settings.selection = Selection::Blind;
-    let (_, blind) =
-        attempt(environment, planner, &options.control, without_map, &mut Vec::new())?;
+    let (_, blind) = attempt(environment, planner, &options.control, without_map, &mut Vec::new())?;
     let spec = environment.spec();
     let normalized = |rollout: &Rollout| {
         let total: f64 = rollout.rewards.iter().map(|r| f64::from(*r)).sum();

@@ -73,7 +73,8 @@ fn step_ms(
     let target = noise(shape, &device) * 0.5;
     let (times, durations) = (vec![7.0; shape[0]], vec![120.0; shape[0]]);
     median_ms(warmup, samples, || {
-        let loss = (network.forward(x.clone(), &times, &durations) - target.clone()).square().mean();
+        let loss =
+            (network.forward(x.clone(), &times, &durations) - target.clone()).square().mean();
         let grads = GradientsParams::from_grads(loss.backward(), &network);
         network = optimizer.step(2e-4, network.clone(), grads);
         finish(loss);

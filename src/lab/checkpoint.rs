@@ -76,7 +76,9 @@ pub enum CheckpointError {
     #[error(transparent)]
     File(#[from] FileError),
     /// Not safetensors, cut off or damaged.
-    #[error("{name} is damaged or not a checkpoint ({why}); take another file or train again with `foresight train`")]
+    #[error(
+        "{name} is damaged or not a checkpoint ({why}); take another file or train again with `foresight train`"
+    )]
     Damaged {
         /// Which file.
         name: String,
@@ -103,7 +105,8 @@ impl Checkpoint {
     /// Bytes that are cut off, damaged or not ours.
     pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<Self, CheckpointError> {
         let (header, tensors) = unpack(name, bytes)?;
-        let weights = tensors.into_iter().filter(|(name, _)| !name.starts_with("resume.")).collect();
+        let weights =
+            tensors.into_iter().filter(|(name, _)| !name.starts_with("resume.")).collect();
         Ok(Self { header, weights, hash: hash(bytes) })
     }
 
@@ -136,8 +139,12 @@ impl Checkpoint {
             let why = format!(
                 "it holds a {} network with multipliers {:?} over {} numbers, the scene asks for {} with {:?} over {}; \
                  change the scene's model section or its weights",
-                found.preset.name(), found.multipliers, found.dims(),
-                asked.preset.name(), asked.multipliers, asked.dims(),
+                found.preset.name(),
+                found.multipliers,
+                found.dims(),
+                asked.preset.name(),
+                asked.multipliers,
+                asked.dims(),
             );
             return Err(CheckpointError::Mismatch { name: name.to_owned(), why });
         }
@@ -200,10 +207,11 @@ pub fn read_resume(path: &Path) -> Result<(Header, LearnerState), CheckpointErro
         rng_position: 0,
     };
     let position = raw(&name, &bytes, "resume.rng")?;
-    let position: [u8; 16] = position.as_slice().try_into().map_err(|_| CheckpointError::Damaged {
-        name: name.clone(),
-        why: "its random stream has no position".into(),
-    })?;
+    let position: [u8; 16] =
+        position.as_slice().try_into().map_err(|_| CheckpointError::Damaged {
+            name: name.clone(),
+            why: "its random stream has no position".into(),
+        })?;
     state.rng_position = u128::from_le_bytes(position);
     for (tensor_name, tensor) in tensors {
         if let Some(short) = tensor_name.strip_prefix("resume.network.") {
@@ -275,7 +283,8 @@ fn write_arrays(
         (name, ArrayView { array, shape })
     });
     let metadata = HashMap::from([(KEY.to_owned(), text), ("format".to_owned(), "pt".to_owned())]);
-    let bytes = safetensors::serialize(views, Some(metadata)).map_err(|e| damaged(e.to_string()))?;
+    let bytes =
+        safetensors::serialize(views, Some(metadata)).map_err(|e| damaged(e.to_string()))?;
     Ok(files::write_atomic(path, &bytes)?)
 }
 
@@ -293,7 +302,8 @@ fn unpack(name: &str, bytes: &[u8]) -> Result<(Header, NamedTensors), Checkpoint
     let named = floats
         .map(|(name, view)| {
             // Copied number by number: a file's data need not be aligned.
-            let values = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+            let values =
+                view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
             let tensor = HostTensor { shape: view.shape().to_vec(), values: values.collect() };
             (name.to_owned(), tensor)
         })

@@ -191,7 +191,9 @@ pub fn examine(test_software: bool) -> DeviceReport {
     let verdict = match (&self_test, candidate) {
         (Some(test), Some(adapter)) => judge(test, adapter),
         _ if adapters.is_empty() => Err(no_adapter()),
-        _ => Err("the only adapter is a software driver, which is slower than the CPU itself".into()),
+        _ => {
+            Err("the only adapter is a software driver, which is slower than the CPU itself".into())
+        }
     };
     let (choice, reason) = match verdict {
         Ok(reason) => ("gpu", reason),
@@ -220,10 +222,16 @@ fn judge(test: &SelfTest, adapter: &Adapter) -> Result<String, String> {
         return Err("the GPU could not be timed".into());
     };
     if adapter.kind == "software" {
-        return Err(format!("a software driver never counts as a GPU ({gpu:.0} ms a step, CPU {cpu:.0} ms)"));
+        return Err(format!(
+            "a software driver never counts as a GPU ({gpu:.0} ms a step, CPU {cpu:.0} ms)"
+        ));
     }
     let times = format!("{gpu:.1} ms a training step against {cpu:.1} ms on the CPU");
-    if gpu < cpu { Ok(format!("the GPU agrees and is faster: {times}")) } else { Err(format!("the GPU is slower: {times}")) }
+    if gpu < cpu {
+        Ok(format!("the GPU agrees and is faster: {times}"))
+    } else {
+        Err(format!("the GPU is slower: {times}"))
+    }
 }
 
 /// Our layers and a whole network on an adapter, against the CPU.
@@ -254,12 +262,8 @@ fn self_test(adapter: &Adapter) -> SelfTest {
 }
 
 fn network_difference(device: &Device) -> f32 {
-    let config = TemporalUnetConfig {
-        channels: 4,
-        width: 32,
-        multipliers: vec![1, 2],
-        with_duration: true,
-    };
+    let config =
+        TemporalUnetConfig { channels: 4, width: 32, multipliers: vec![1, 2], with_duration: true };
     let run = |device: &Device| -> Vec<f32> {
         let input = crate::rng::Rng::stream(5, "self-test").normals(2 * 16 * 4);
         let data = burn::tensor::TensorData::new(input, [2, 16, 4]);
@@ -343,7 +347,12 @@ mod tests {
     use super::*;
 
     fn adapter(kind: &str) -> Adapter {
-        Adapter { name: kind.into(), kind: kind.into(), backend: "vulkan".into(), driver: String::new() }
+        Adapter {
+            name: kind.into(),
+            kind: kind.into(),
+            backend: "vulkan".into(),
+            driver: String::new(),
+        }
     }
 
     fn good() -> SelfTest {

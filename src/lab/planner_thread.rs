@@ -40,7 +40,7 @@ pub enum Event {
     /// The scene is ready.
     Loaded {
         /// The weights' own words; absent for random weights.
-        card: Option<ModelCard>,
+        card: Option<Box<ModelCard>>,
         /// Where it computes.
         device: ChosenDevice,
         /// Whether the weights were trained in this maze.
@@ -235,14 +235,15 @@ impl Worker {
         };
         match open::open(scene, folder.as_deref(), &device.device) {
             Ok(opened) => {
-                let card = opened.header.as_ref().map(|_| card(&opened));
+                let card = opened.header.as_ref().map(|_| Box::new(card(&opened)));
                 let is_maze_seen = sees(&opened, scene);
                 self.opened = Some(opened);
                 self.shared.send(Event::Loaded { card, device, is_maze_seen });
             }
             Err(error) => {
                 self.opened = None;
-                let advice = "Choose another scene, or train this one with `foresight train`.".into();
+                let advice =
+                    "Choose another scene, or train this one with `foresight train`.".into();
                 self.shared.send(Event::Failed(Problem { title: error.to_string(), advice }));
             }
         }
@@ -302,7 +303,7 @@ impl Worker {
         publish(&film);
         shared.send(Event::Planned { wall_ms: film.wall_ms });
 
-        let (Some(plan), Some(control)) = (film.plan.clone(), &self.control) else { return Ok(()) };
+        let (Some(plan), Some(control)) = (film.plan, &self.control) else { return Ok(()) };
         let mut control = control.clone();
         if request.near_duration.is_some() {
             // The next mouse move plans again anyway.
@@ -312,9 +313,9 @@ impl Worker {
         environment.set_goal(&request.goal)?;
         environment.set_state(&request.start)?;
         let task = Pursuit { film_id: id, plan, request: &request, control: &control };
-        let rollout = opened.planner.pursue(environment, task, &mut |_| {
-            go_on(!shared.is_superseded(&request))
-        })?;
+        let rollout = opened
+            .planner
+            .pursue(environment, task, &mut |_| go_on(!shared.is_superseded(&request)))?;
         let reached = rollout.arrival_step.is_some();
         shared.rollout.put(Some(Arc::new(rollout)));
         if request.near_duration.is_none() {

@@ -106,7 +106,8 @@ impl Scene {
     /// See [`SceneError`]; the message names the key and says what would do.
     pub fn parse(text: &str) -> Result<Self, SceneError> {
         if text.len() as u64 > MAX_SCENE_BYTES {
-            let why = format!("it is {} bytes long; at most {MAX_SCENE_BYTES} are read", text.len());
+            let why =
+                format!("it is {} bytes long; at most {MAX_SCENE_BYTES} are read", text.len());
             return Err(SceneError::Value { key: "text", why });
         }
         let scene: Self =
@@ -189,7 +190,11 @@ impl Scene {
         if !(100..=20_000_000).contains(&self.data.transitions) {
             return refuse("data.transitions", "use 100 to 20000000".into());
         }
-        if self.environment.reference_scores.is_some_and(|[low, high]| !(low < high)) {
+        if self
+            .environment
+            .reference_scores
+            .is_some_and(|[low, high]| low >= high || low.is_nan() || high.is_nan())
+        {
             return refuse("environment.reference_scores", "the first must be the smaller".into());
         }
         self.check_plan()?;
@@ -199,7 +204,8 @@ impl Scene {
             .resolve(spec)
             .map_err(|error| SceneError::Value { key: "model", why: error.to_string() })?;
         let workspace = environment.workspace();
-        for (key, position) in [("stage.start", self.stage.start), ("stage.goal", self.stage.goal)] {
+        for (key, position) in [("stage.start", self.stage.start), ("stage.goal", self.stage.goal)]
+        {
             if !workspace.is_free(position) {
                 let [x, y] = position;
                 let near = workspace.nearest_free(position).map_or_else(
@@ -210,7 +216,10 @@ impl Scene {
             }
         }
         if !workspace.connected(self.stage.start, self.stage.goal) {
-            return refuse("stage.goal", "no path leads there from the start; move one or open a wall".into());
+            return refuse(
+                "stage.goal",
+                "no path leads there from the start; move one or open a wall".into(),
+            );
         }
         Ok(())
     }
@@ -237,7 +246,10 @@ impl Scene {
         ];
         for (key, value) in numbers {
             if !(value.is_finite() && (0.0..=1e6).contains(&value)) {
-                return Err(SceneError::Value { key, why: format!("{value}; use a number from 0") });
+                return Err(SceneError::Value {
+                    key,
+                    why: format!("{value}; use a number from 0"),
+                });
             }
         }
         if self.stage.via.iter().any(|via| !(0.0..=1.0).contains(&via.fraction)) {
@@ -245,5 +257,57 @@ impl Scene {
             return Err(SceneError::Value { key: "stage.via", why });
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::shipped::{self, SHIPPED};
+
+    #[test]
+    fn every_scene_parses_and_is_shipped() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenes");
+        let mut n = 0;
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            Scene::read(&path).unwrap();
+            let stem = path.file_stem().unwrap().to_string_lossy().into_owned();
+            assert!(shipped::find(&stem).is_some(), "{stem}");
+            n += 1;
+        }
+        assert_eq!(n, SHIPPED.len());
+    }
+
+    #[test]
+    fn a_scene_survives_being_written_and_read() {
+        for shipped in SHIPPED {
+            let scene = Scene::parse(shipped.text).unwrap();
+            assert_eq!(Scene::parse(&scene.to_toml()).unwrap(), scene);
+        }
+    }
+
+    #[test]
+    fn shipped_weights_fit_their_scenes_and_say_where_they_come_from() {
+        for shipped in SHIPPED {
+            let scene = Scene::parse(shipped.text).unwrap();
+            let device = burn::tensor::Device::flex();
+            let opened = crate::lab::open::open(&scene, None, &device).unwrap();
+            let header = opened.header.unwrap();
+            assert_eq!(header.provenance.scene_hash, scene.training_hash(), "{}", shipped.name);
+            assert_eq!(header.provenance.steps, scene.train.steps, "{}", shipped.name);
+            assert!(shipped.weights.len() <= 8 * 1024 * 1024);
+        }
+    }
+
+    #[test]
+    fn the_training_hash_ignores_the_stage_and_follows_the_data() {
+        let scene = Scene::parse(SHIPPED[0].text).unwrap();
+        let mut moved = scene.clone();
+        moved.stage.goal = [1.0, 2.0];
+        moved.plan.denoising_steps = 9;
+        assert_eq!(moved.training_hash(), scene.training_hash());
+        moved.data.seed += 1;
+        assert_ne!(moved.training_hash(), scene.training_hash());
     }
 }

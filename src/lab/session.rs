@@ -224,7 +224,7 @@ impl Session {
         match event {
             Event::Loaded { card, device, is_maze_seen } => {
                 self.status.phase = Phase::Ready;
-                self.status.model = card;
+                self.status.model = card.map(|card| *card);
                 self.status.device = device.name;
                 self.status.device_reason = device.reason;
                 self.status.is_maze_seen = is_maze_seen;
@@ -234,14 +234,13 @@ impl Session {
                 self.status.is_maze_seen = is_maze_seen;
                 self.reset_trials();
             }
-            Event::Started if self.status.phase == Phase::Failed => {}
+            // A failed scene stays failed until another one loads.
+            Event::Started | Event::Idle if self.status.phase == Phase::Failed => {}
             Event::Started => self.status.phase = Phase::Planning,
             Event::Planned { wall_ms } => {
                 self.status.plan_ms = Some(wall_ms);
                 self.status.plans_per_sec = (wall_ms > 0.0).then_some(1e3 / wall_ms);
             }
-            // A failed scene stays failed until another one loads.
-            Event::Idle if self.status.phase == Phase::Failed => {}
             Event::Idle => self.status.phase = Phase::Ready,
             Event::Followed { reached } => {
                 self.status.trials += 1;

@@ -132,13 +132,21 @@ impl DiffuserConfig {
         if self.multipliers.iter().any(|m| *m == 0 || *m > 32) {
             return refuse("every multiplier must be 1 to 32".into());
         }
-        if self.waypoints < 2 * multiple || self.waypoints > 4096 || self.waypoints % multiple != 0 {
+        if self.waypoints < 2 * multiple
+            || self.waypoints > 4096
+            || !self.waypoints.is_multiple_of(multiple)
+        {
             let found = self.waypoints;
-            return refuse(format!("{found} waypoints; use a multiple of {multiple} from {} to 4096", 2 * multiple));
+            return refuse(format!(
+                "{found} waypoints; use a multiple of {multiple} from {} to 4096",
+                2 * multiple
+            ));
         }
         let [min, max] = self.duration_range();
         if !(min >= 2.0 && min <= max && max <= 100_000.0) {
-            return refuse(format!("a duration of {min} to {max} steps; use 2 to 100000, shortest first"));
+            return refuse(format!(
+                "a duration of {min} to {max} steps; use 2 to 100000, shortest first"
+            ));
         }
         if !(1..=1000).contains(&self.diffusion_steps) {
             return refuse(format!("{} diffusion steps; use 1 to 1000", self.diffusion_steps));
@@ -147,7 +155,10 @@ impl DiffuserConfig {
             return refuse(format!("a batch of {}; use 1 to 4096", self.batch));
         }
         if !(self.learning_rate > 0.0 && self.learning_rate <= 1.0) {
-            return refuse(format!("a learning rate of {}; use a number in (0, 1]", self.learning_rate));
+            return refuse(format!(
+                "a learning rate of {}; use a number in (0, 1]",
+                self.learning_rate
+            ));
         }
         Ok(())
     }

@@ -53,7 +53,7 @@ struct Noised {
 impl Learner {
     /// A fresh network for `seed`; `device` must not track gradients itself.
     pub fn new(config: DiffuserConfig, seed: u64, device: Device) -> Self {
-        let tracked = device.clone().autodiff();
+        let tracked = device.autodiff();
         let network = config.network().init(seed, &tracked);
         let average = network.valid();
         Self {
@@ -91,8 +91,11 @@ impl Learner {
             });
         }
         let network = self.network.clone();
-        self.network =
-            self.optimizer.step(self.config.learning_rate_at(progress), network, accumulator.grads());
+        self.network = self.optimizer.step(
+            self.config.learning_rate_at(progress),
+            network,
+            accumulator.grads(),
+        );
         self.step += 1;
         self.update_average();
         total.unwrap_or_else(|| Tensor::zeros([1], &self.device))

@@ -36,7 +36,9 @@ pub enum ModelError {
     #[error("the device stopped answering ({0}); choose the CPU (--device cpu) and try again")]
     Device(String),
     /// Training produced NaN or infinity.
-    #[error("the loss is no longer a number at step {step}; lower the learning rate or change the seed")]
+    #[error(
+        "the loss is no longer a number at step {step}; lower the learning rate or change the seed"
+    )]
     Diverged {
         /// The step it was seen at.
         step: usize,

@@ -87,7 +87,8 @@ impl ModelConfig {
     pub fn resolve(&self, spec: &EnvironmentSpec) -> Result<DiffuserConfig, ModelError> {
         if !super::ALL.iter().any(|row| row.id == self.id) {
             let known: Vec<_> = super::ALL.iter().map(|row| row.id).collect();
-            let message = format!("there is no model \"{}\"; known ones: {}", self.id, known.join(", "));
+            let message =
+                format!("there is no model \"{}\"; known ones: {}", self.id, known.join(", "));
             return Err(ModelError::Config(message));
         }
         let mut config = match self.preset {
@@ -109,7 +110,9 @@ impl ModelConfig {
 
     fn quick(&self, spec: &EnvironmentSpec) -> Result<DiffuserConfig, ModelError> {
         let [min, max] = self.duration.ok_or_else(|| {
-            ModelError::Config("the quick preset needs duration = [shortest, longest] in steps".into())
+            ModelError::Config(
+                "the quick preset needs duration = [shortest, longest] in steps".into(),
+            )
         })?;
         Ok(DiffuserConfig {
             preset: self.preset,

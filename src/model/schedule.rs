@@ -89,7 +89,9 @@ impl Schedule {
         if n == 1 {
             return vec![last];
         }
-        (0..n).map(|i| (last as f64 * (n - 1 - i) as f64 / (n - 1) as f64).round() as usize).collect()
+        (0..n)
+            .map(|i| (last as f64 * (n - 1 - i) as f64 / (n - 1) as f64).round() as usize)
+            .collect()
     }
 }
 

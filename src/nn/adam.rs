@@ -7,9 +7,7 @@
 use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, Param, ParamId};
-use burn::optim::{
-    Adam, AdamConfig, AdamState, AdaptiveMomentumState, GradientsParams, Optimizer,
-};
+use burn::optim::{Adam, AdamConfig, AdamState, AdaptiveMomentumState, GradientsParams, Optimizer};
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::weights::{HostTensor, NamedTensors, WeightsError};
@@ -28,12 +26,7 @@ impl Default for ModuleAdam {
 
 impl ModuleAdam {
     /// One step with `learning_rate`.
-    pub fn step<M: Module>(
-        &mut self,
-        learning_rate: f64,
-        module: M,
-        grads: GradientsParams,
-    ) -> M {
+    pub fn step<M: Module>(&mut self, learning_rate: f64, module: M, grads: GradientsParams) -> M {
         module.map(&mut Step { adam: self, grads, learning_rate })
     }
 

@@ -21,7 +21,11 @@ impl<'a> Initializer<'a> {
 
     /// Uniform in `[-1/sqrt(fan_in), 1/sqrt(fan_in)]`, PyTorch's default for
     /// linear and convolution layers.
-    pub fn uniform<const D: usize>(&mut self, shape: [usize; D], fan_in: usize) -> Param<Tensor<D>> {
+    pub fn uniform<const D: usize>(
+        &mut self,
+        shape: [usize; D],
+        fan_in: usize,
+    ) -> Param<Tensor<D>> {
         let bound = 1.0 / (fan_in as f64).sqrt();
         let n = shape.iter().product();
         let values: Vec<f32> = (0..n).map(|_| self.rng.uniform(-bound, bound) as f32).collect();

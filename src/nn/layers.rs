@@ -141,11 +141,8 @@ fn convolve(x: Tensor<3>, weight: Tensor<3>, bias: Tensor<1>, stride: usize) -> 
     let [kernel, _, outputs] = weight.dims();
     let op = Convolution { batch, time, channels, outputs, kernel, stride };
     let device = x.device();
-    let inputs = [
-        x.clone().into_dispatch(),
-        weight.clone().into_dispatch(),
-        bias.clone().into_dispatch(),
-    ];
+    let inputs =
+        [x.clone().into_dispatch(), weight.clone().into_dispatch(), bias.clone().into_dispatch()];
     apply(&op, &device, inputs).unwrap_or_else(|| convolve_composed(x, weight, bias, &op))
 }
 
@@ -186,10 +183,11 @@ fn norm_mish_composed(
 ) -> Tensor<3> {
     let [batch, time, channels] = x.dims();
     let width = channels / groups;
-    let grouped = x
-        .reshape([batch, time, groups, width])
-        .swap_dims(1, 2)
-        .reshape([batch, groups, time * width]);
+    let grouped = x.reshape([batch, time, groups, width]).swap_dims(1, 2).reshape([
+        batch,
+        groups,
+        time * width,
+    ]);
     let centered = grouped.clone() - grouped.mean_dim(2);
     let variance = centered.clone().square().mean_dim(2);
     let normalized: Tensor<3> = (centered / (variance + EPSILON).sqrt())
@@ -214,15 +212,21 @@ pub fn fused_difference(device: &Device) -> f32 {
     for (kernel, stride) in [(5, 1), (3, 1), (1, 1), (3, 2)] {
         let op = Convolution { batch: 3, time: 8, channels: 6, outputs: 5, kernel, stride };
         let shapes = vec![vec![3, 8, 6], vec![kernel, 6, 5], vec![5]];
-        worst = larger(worst, check::host_against_composed(&op, &shapes, &device, |t| {
-            convolve_composed(t[0].to(), t[1].to(), t[2].to(), &op)
-        }));
+        worst = larger(
+            worst,
+            check::host_against_composed(&op, &shapes, &device, |t| {
+                convolve_composed(t[0].to(), t[1].to(), t[2].to(), &op)
+            }),
+        );
     }
     let op = NormMish { batch: 3, time: 8, channels: 16, groups: 4 };
     let shapes = vec![vec![3, 8, 16], vec![16], vec![16], vec![3, 16]];
-    larger(worst, check::host_against_composed(&op, &shapes, &device, |t| {
-        norm_mish_composed(t[0].to(), [t[1].to(), t[2].to()], t[3].to(), 4)
-    }))
+    larger(
+        worst,
+        check::host_against_composed(&op, &shapes, &device, |t| {
+            norm_mish_composed(t[0].to(), [t[1].to(), t[2].to()], t[3].to(), 4)
+        }),
+    )
 }
 
 /// Largest absolute difference of two arrays; infinite if their lengths
@@ -340,7 +344,9 @@ mod tests {
         let up = Upsample1d::new(c, &mut init);
         let mut rng = crate::rng::Rng::stream(6, "transpose");
         let (x, y) = (rng.normals(time * c), rng.normals(2 * time * c));
-        let tensor = |v: &Vec<f32>, t| Tensor::<3>::from_data(TensorData::new(v.clone(), [1, t, c]), &device);
+        let tensor = |v: &Vec<f32>, t| {
+            Tensor::<3>::from_data(TensorData::new(v.clone(), [1, t, c]), &device)
+        };
         let upsampled = up.forward(tensor(&x, time)) - up.bias.val().unsqueeze::<3>();
         let upsampled: Vec<f32> = upsampled.into_data().try_to_vec().unwrap();
         let left: f32 = upsampled.iter().zip(&y).map(|(a, b)| a * b).sum();
@@ -348,7 +354,9 @@ mod tests {
         let mut right = 0.0;
         for t in 0..time {
             for k in 0..4 {
-                let Some(at) = (2 * t + k).checked_sub(1).filter(|at| *at < 2 * time) else { continue };
+                let Some(at) = (2 * t + k).checked_sub(1).filter(|at| *at < 2 * time) else {
+                    continue;
+                };
                 for i in 0..c {
                     for o in 0..c {
                         right += x[t * c + i] * weight[(k * c + i) * c + o] * y[at * c + o];

@@ -3,8 +3,8 @@
 //! wide matrix product.
 
 pub mod adam;
-pub mod embedding;
 pub mod ema;
+pub mod embedding;
 pub mod fused;
 pub mod init;
 pub mod layers;

@@ -32,7 +32,9 @@ pub enum WeightsError {
     #[error("the weights lack \"{0}\"; they belong to another architecture")]
     Missing(String),
     /// A tensor has another shape.
-    #[error("\"{name}\" is {found:?} in the weights and {expected:?} in the network; they belong to another architecture")]
+    #[error(
+        "\"{name}\" is {found:?} in the weights and {expected:?} in the network; they belong to another architecture"
+    )]
     Shape {
         /// The tensor's name.
         name: String,
@@ -42,7 +44,9 @@ pub enum WeightsError {
         expected: Vec<usize>,
     },
     /// A tensor the network does not have.
-    #[error("the weights hold \"{0}\", which this network does not have; they belong to another architecture")]
+    #[error(
+        "the weights hold \"{0}\", which this network does not have; they belong to another architecture"
+    )]
     Unknown(String),
     /// NaN or infinity.
     #[error("\"{0}\" holds numbers that are not finite; train again or take another file")]
@@ -132,10 +136,9 @@ fn word(container: &str, name: &str) -> String {
         ("TemporalUnet", "mid2") => "mid_block2",
         ("TemporalUnet", "final_block") => "final_conv.0",
         ("TemporalUnet", "final_conv") => "final_conv.1",
-        ("TimeMlp", "input") => "1",
-        ("TimeMlp", "output") => "3",
         ("Down" | "Up", "block1") => "0",
-        ("Down" | "Up", "block2") => "1",
+        ("Down" | "Up", "block2") | ("TimeMlp", "input") => "1",
+        ("TimeMlp", "output") => "3",
         ("Down", "halve") | ("Up", "double") => "2.conv",
         ("ResidualBlock", "block1") => "blocks.0",
         ("ResidualBlock", "block2") => "blocks.1",

@@ -65,7 +65,8 @@ pub fn score_candidate(
     for pair in positions.windows(2) {
         for i in 0..POINTS_PER_SEGMENT {
             let f = (i + 1) as f32 / POINTS_PER_SEGMENT as f32;
-            let point: [f32; 2] = std::array::from_fn(|d| pair[0][d] + f * (pair[1][d] - pair[0][d]));
+            let point: [f32; 2] =
+                std::array::from_fn(|d| pair[0][d] + f * (pair[1][d] - pair[0][d]));
             points_in_walls += usize::from(!workspace.is_free(point));
         }
     }

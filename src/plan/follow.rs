@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::control::{ControlLaw, ControlSettings, Replan, Rollout};
 use super::PlanError;
+use super::control::{ControlLaw, ControlSettings, Replan, Rollout};
 use super::film::{Film, Plan, PlanRequest};
 use super::planner::Planner;
 use crate::env::Environment;
@@ -50,7 +50,8 @@ impl Planner {
                 via: Vec::new(),
                 ..task.request.clone()
             };
-            let film = self.plan(task.film_id, Arc::new(again), &mut |_| ControlFlow::Continue(()))?;
+            let film =
+                self.plan(task.film_id, Arc::new(again), &mut |_| ControlFlow::Continue(()))?;
             Ok(film.filter(|film| on_replan(film).is_continue()).and_then(|film| film.plan))
         })
     }
@@ -157,7 +158,7 @@ fn wants_replan(
     }
     match settings.replan {
         Replan::Never => false,
-        Replan::EveryNSteps => step % settings.replan_every.max(1) == 0,
+        Replan::EveryNSteps => step.is_multiple_of(settings.replan_every.max(1)),
         Replan::OnDeviation => {
             let expected = planned(plan, step);
             let (dx, dy) = (expected[0] - state[0], expected[1] - state[1]);
@@ -171,8 +172,7 @@ mod tests {
     use super::*;
 
     fn plan(duration_steps: f32) -> Plan {
-        let states: Vec<Vec<f32>> =
-            (0..=20).map(|i| vec![0.1 * i as f32, 0.0, 1.0, 0.0]).collect();
+        let states: Vec<Vec<f32>> = (0..=20).map(|i| vec![0.1 * i as f32, 0.0, 1.0, 0.0]).collect();
         Plan {
             waypoints: states.clone(),
             states,

@@ -18,7 +18,7 @@ const VELOCITY_ERROR: f32 = 0.3;
 pub fn fuse(states: &mut [Vec<f32>], secs: f32) {
     let n = states.len();
     let Some(half) = states.first().map(|state| state.len() / 2) else { return };
-    if n < 3 || !(secs > 0.0) {
+    if n < 3 || secs <= 0.0 || secs.is_nan() {
         return;
     }
     let tie = (POSITION_ERROR / (secs * VELOCITY_ERROR)).powi(2);

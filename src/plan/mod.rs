@@ -12,7 +12,8 @@ pub use candidates::{duration_grid, passes, peak_speed, roughness, score_candida
 pub use control::{ControlLaw, ControlSettings, Replan, Rollout};
 pub use denoise::{Denoiser, denoise};
 pub use film::{
-    Candidate, DenoisingStep, DurationSearch, Film, Plan, PlanRequest, PlanSettings, Sampler, Selection, Via,
+    Candidate, DenoisingStep, DurationSearch, Film, Plan, PlanRequest, PlanSettings, Sampler,
+    Selection, Via,
 };
 pub use follow::Pursuit;
 pub use planner::Planner;

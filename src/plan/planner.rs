@@ -7,10 +7,8 @@ use std::time::Instant;
 use super::PlanError;
 use super::candidates::{duration_grid, passes, score_candidate, select};
 use super::denoise::{self, Step, denoise};
+use super::film::{Candidate, DenoisingStep, DurationSearch, Film, Plan, PlanRequest};
 use super::fusing::fuse;
-use super::film::{
-    Candidate, DenoisingStep, DurationSearch, Film, Plan, PlanRequest,
-};
 use crate::env::{Environment, EnvironmentSpec, Workspace};
 use crate::model::diffuser::Diffuser;
 use crate::model::inpainting::Inpainting;
@@ -163,7 +161,8 @@ impl Planner {
         // the one below it.
         let ratio = (max / min).powf(1.0 / (settings.durations.max(2) - 1) as f32);
         let near = best.duration_steps;
-        (round == 0).then(|| duration_grid([(near / ratio.powi(2)).max(min), near * ratio.sqrt()], n))
+        (round == 0)
+            .then(|| duration_grid([(near / ratio.powi(2)).max(min), near * ratio.sqrt()], n))
     }
 
     fn check(&self, request: &PlanRequest) -> Result<(), PlanError> {

@@ -116,7 +116,8 @@ impl Convolution {
     fn input_grad_strided(&self, weight: &[f32], grad_padded: &[f32], layout: &Layout) -> Vec<f32> {
         let (c, o, k) = (self.channels, self.outputs, self.kernel);
         let mut windows = vec![0.0; layout.windows * k * c];
-        let grad = Matrix { data: &grad_padded[layout.lead * o..], row_stride: o, column_stride: 1 };
+        let grad =
+            Matrix { data: &grad_padded[layout.lead * o..], row_stride: o, column_stride: 1 };
         let transposed = Matrix { data: weight, row_stride: 1, column_stride: o };
         multiply(&mut windows, [layout.windows, o, k * c], grad, transposed);
         let mut padded = vec![0.0; (2 * layout.lead + self.batch * layout.pitch) * c];
@@ -151,7 +152,14 @@ impl HostOp<3> for Convolution {
         let weight = Matrix { data: weight, row_stride: self.outputs, column_stride: 1 };
         let mut rows = vec![0.0; layout.windows * self.outputs];
         multiply(&mut rows, [layout.windows, width, self.outputs], windows, weight);
-        compact(&rows, self.batch, self.output_time(), layout.output_pitch, self.outputs, Some(bias))
+        compact(
+            &rows,
+            self.batch,
+            self.output_time(),
+            layout.output_pitch,
+            self.outputs,
+            Some(bias),
+        )
     }
 
     fn backward(&self, [x, weight, _bias]: [&[f32]; 3], grad: &[f32]) -> [Vec<f32>; 3] {
@@ -160,11 +168,8 @@ impl HostOp<3> for Convolution {
         let grad_padded = self.pad_grad(grad, &layout);
         let width = self.kernel * self.channels;
 
-        let windows_transposed = Matrix {
-            data: &padded,
-            row_stride: 1,
-            column_stride: self.stride * self.channels,
-        };
+        let windows_transposed =
+            Matrix { data: &padded, row_stride: 1, column_stride: self.stride * self.channels };
         let output_rows = Matrix {
             data: &grad_padded[layout.lead * self.outputs..],
             row_stride: self.outputs,
@@ -229,7 +234,9 @@ impl Matrix<'_> {
 
 /// `out = lhs rhs`, `out` row-major, for `[m, k] x [k, n]`.
 fn multiply(out: &mut [f32], [m, k, n]: [usize; 3], lhs: Matrix, rhs: Matrix) {
-    assert!(out.len() >= m * n && lhs.last(m, k) < lhs.data.len() && rhs.last(k, n) < rhs.data.len());
+    assert!(
+        out.len() >= m * n && lhs.last(m, k) < lhs.data.len() && rhs.last(k, n) < rhs.data.len()
+    );
     // Below this the hand-over to a second thread costs more than it saves.
     let parallelism = if m * k * n > 1 << 18 { Parallelism::Rayon(0) } else { Parallelism::None };
     // SAFETY: the assertion above bounds every element the product touches;

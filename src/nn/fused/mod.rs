@@ -57,11 +57,12 @@ fn tracked<O: HostOp<N>, const N: usize>(
     op: &O,
     inputs: [DispatchTensor; N],
 ) -> Option<DispatchTensor> {
-    let inputs = try_each(inputs.map(|tensor| {
-        match <DispatchTensor as DispatchKindConversion<Tracked>>::try_into_backend(tensor) {
-            Ok(BackendTensor::Float(tensor)) => Some(tensor),
-            _ => None,
-        }
+    let inputs = try_each(inputs.map(|tensor| match <DispatchTensor as DispatchKindConversion<
+        Tracked,
+    >>::try_into_backend(tensor)
+    {
+        Ok(BackendTensor::Float(tensor)) => Some(tensor),
+        _ => None,
     }))?;
     let nodes = inputs.each_ref().map(|tensor| tensor.node());
     let values = inputs.map(|tensor| tensor.into_primitive().to_contiguous());

@@ -55,9 +55,18 @@ impl NormMish {
     }
 
     /// The affine map that normalizes and scales: `h = a x + b`.
-    fn affine(&self, statistics: &Statistics, scale: &[f32], shift: &[f32]) -> (Vec<f32>, Vec<f32>) {
-        let a: Vec<f32> =
-            statistics.inverse_std.iter().zip(scale).map(|(inverse, scale)| inverse * scale).collect();
+    fn affine(
+        &self,
+        statistics: &Statistics,
+        scale: &[f32],
+        shift: &[f32],
+    ) -> (Vec<f32>, Vec<f32>) {
+        let a: Vec<f32> = statistics
+            .inverse_std
+            .iter()
+            .zip(scale)
+            .map(|(inverse, scale)| inverse * scale)
+            .collect();
         let b = shift
             .iter()
             .zip(&statistics.mean)

@@ -92,7 +92,7 @@ mod tests {
     fn shapes_become_triangles_of_their_color() {
         let rect = Rect::from_min_max(pos2(10.0, 10.0), pos2(20.0, 30.0));
         let ground = Ground::new(vec![Shape::rect_filled(rect, 0.0, Color32::RED)], 1.0);
-        assert!(ground.indices().len() >= 6 && ground.indices().len() % 3 == 0);
+        assert!(ground.indices().len() >= 6 && ground.indices().len().is_multiple_of(3));
         assert!(ground.vertices().iter().any(|vertex| vertex.color == [255, 0, 0, 255]));
     }
 

@@ -1,7 +1,6 @@
 //! What a request drew and what was picked.
 
-use eframe::egui;
-use eframe::egui::{Sense, Ui, vec2};
+use eframe::egui::{Mesh, Rect, Sense, Shape, Ui, pos2, vec2};
 
 use crate::ui::app::App;
 use crate::ui::theme::Colors;
@@ -54,21 +53,23 @@ fn strip(ui: &mut Ui, film: &crate::plan::Film) {
         return;
     }
     let width = rect.width() / n as f32;
-    let painter = ui.painter();
+    // One mesh: a hundred rounded rectangles would be thousands of triangles.
+    let mut mesh = Mesh::default();
     for (index, candidate) in film.candidates.iter().enumerate() {
-        let height = (rect.height() - 2.0) * (candidate.duration_steps / longest).clamp(0.05, 1.0);
+        let height = rect.height() * (candidate.duration_steps / longest).clamp(0.05, 1.0);
         let left = rect.left() + index as f32 * width;
-        let bar = egui::Rect::from_min_max(
-            egui::pos2(left, rect.bottom() - height),
-            egui::pos2(left + (width - 1.0).max(0.8), rect.bottom()),
+        let bar = Rect::from_min_max(
+            pos2(left, rect.bottom() - height),
+            pos2(left + (width - 1.0).max(0.8), rect.bottom()),
         );
         let ink = match (film.chosen == Some(index), candidate.feasible) {
             (true, _) => colors.chosen(),
             (_, true) => colors.accent().gamma_multiply(0.75),
             (_, false) => colors.infeasible().gamma_multiply(0.55),
         };
-        painter.rect_filled(bar, 1.0, ink);
+        mesh.add_colored_rect(bar, ink);
     }
+    ui.painter().add(Shape::mesh(mesh));
     response.on_hover_text(
         "One bar per candidate, as high as it is long. White is chosen, blue feasible, red not.",
     );

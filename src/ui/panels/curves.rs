@@ -14,7 +14,7 @@ use crate::ui::widgets::muted;
 /// Height of one plot.
 const HEIGHT: f32 = 112.0;
 /// Most points in a line.
-const MAX_POINTS: usize = 160;
+const MAX_POINTS: usize = 110;
 
 /// Show positions and velocities.
 pub fn show(app: &mut App, ui: &mut Ui) {
@@ -93,7 +93,7 @@ fn line(
     width: f32,
     dashed: bool,
 ) -> Line<'static> {
-    let style = if dashed { LineStyle::dashed_dense() } else { LineStyle::Solid };
+    let style = if dashed { LineStyle::Dashed { length: 6.0 } } else { LineStyle::Solid };
     Line::new(format!("{name} {index}"), PlotPoints::new(points))
         .color(ink)
         .width(width)
