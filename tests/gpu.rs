@@ -19,6 +19,10 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
     let gpu = Gpu::open().map(Arc::new);
+    if let (Err(reason), Some(_)) = (&gpu, std::env::var_os("FORESIGHT_REQUIRE_VULKAN")) {
+        eprintln!("FORESIGHT_REQUIRE_VULKAN is set, but there is no Vulkan: {reason}");
+        return ExitCode::FAILURE;
+    }
     let mut trials = Vec::new();
     for (name, test) in TESTS {
         trials.push(match &gpu {

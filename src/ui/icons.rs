@@ -66,10 +66,10 @@ pub fn button(ui: &mut Ui, icon: Icon, name: &str, selected: bool) -> Response {
             Color32::TRANSPARENT
         };
         let ink = if selected { colors.accent() } else { visuals.text_color() };
-        ui.painter().rect_filled(rect, 6.0, fill);
+        ui.painter().rect_filled(rect, 5.0, fill);
         if response.has_focus() {
             let stroke = Stroke::new(1.0, colors.accent());
-            ui.painter().rect_stroke(rect, 6.0, stroke, egui::StrokeKind::Inside);
+            ui.painter().rect_stroke(rect, 5.0, stroke, egui::StrokeKind::Inside);
         }
         paint(ui.painter(), Rect::from_center_size(rect.center(), vec2(16.0, 16.0)), icon, ink);
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use eframe::egui::epaint::Shadow;
 use eframe::egui::{
     Color32, CornerRadius, FontData, FontDefinitions, FontFamily, FontId, Margin, Stroke, Style,
-    TextStyle, Theme, Visuals, style::WidgetVisuals, vec2,
+    TextStyle, Theme, Visuals, style::HandleShape, style::WidgetVisuals, vec2,
 };
 
 use crate::picture::{Mode, Palette, Rgba, time_color};
@@ -26,6 +26,8 @@ pub const BODY: f32 = 13.0;
 pub const TITLE: f32 = 15.0;
 /// The one large number or name in a view.
 pub const LARGE: f32 = 20.0;
+/// A slider's handle.
+const HANDLE: HandleShape = HandleShape::Rect { aspect_ratio: 0.55 };
 /// How long a transition takes, in seconds.
 pub const TRANSITION_SECS: f32 = 0.15;
 
@@ -258,7 +260,7 @@ fn visuals(palette: &Palette, mode: Mode) -> Visuals {
         error_fg_color: color(palette.error),
         weak_text_color: Some(color(palette.muted_ink)),
         slider_trailing_fill: true,
-        handle_shape: egui::style::HandleShape::Circle,
+        handle_shape: HANDLE,
         ..base
     };
     visuals.selection.bg_fill = color(palette.panel.mix(palette.accent, 0.32));
@@ -281,7 +283,8 @@ fn widget(fill: Rgba, ink: Rgba, stroke: Rgba, stroke_width: f32) -> WidgetVisua
         weak_bg_fill: color(fill),
         bg_stroke: Stroke::new(stroke_width, color(stroke)),
         fg_stroke: Stroke::new(1.0, color(ink)),
-        corner_radius: CornerRadius::same(6),
+        // Beyond 5 egui doubles the corners' triangles, and every widget has some.
+        corner_radius: CornerRadius::same(5),
         expansion: 0.0,
     }
 }

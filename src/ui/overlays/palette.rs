@@ -119,9 +119,9 @@ fn row(ui: &mut Ui, entry: Entry, is_selected: bool) -> Response {
     }
     let colors = Colors::of(ui.ctx());
     if is_selected {
-        ui.painter().rect_filled(rect, 6.0, colors.accent_fill());
+        ui.painter().rect_filled(rect, 5.0, colors.accent_fill());
     } else if response.hovered() {
-        ui.painter().rect_filled(rect, 6.0, colors.raised());
+        ui.painter().rect_filled(rect, 5.0, colors.raised());
     }
     let inner = rect.shrink2(vec2(10.0, 0.0));
     let painter = ui.painter();
