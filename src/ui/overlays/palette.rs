@@ -171,10 +171,12 @@ fn matches(query: &str) -> Vec<Entry> {
 /// not. Letters that begin words or follow each other count more.
 fn score(query: &str, title: &str) -> Option<i32> {
     let title = title.to_lowercase();
-    let whole = !query.trim().is_empty() && title.contains(query.trim().to_lowercase().as_str());
-    let mut total = if whole { 50 } else { 0 };
+    let wanted = query.trim().to_lowercase();
+    let whole = title.find(&wanted).filter(|_| !wanted.is_empty());
+    let mut total = if whole.is_some() { 50 } else { 0 };
+    // A whole word counts where it stands, not where its letters first occur.
+    let mut from = whole.map_or(0, |at| title[..at].chars().count());
     let title: Vec<char> = title.chars().collect();
-    let mut from = 0;
     let mut previous = None;
     for letter in query.to_lowercase().chars().filter(|letter| !letter.is_whitespace()) {
         let at = (from..title.len()).find(|&at| title[at] == letter)?;
