@@ -202,7 +202,12 @@ impl Planner {
             Some(near) => {
                 let near = near.clamp(min, max);
                 let range = [(near / DRAG_SPREAD).max(min), (near * DRAG_SPREAD).min(max)];
-                duration_grid(range, settings.drag_candidates)
+                // Half look elsewhere: a goal that slips around a wall takes
+                // another way of quite another length.
+                let elsewhere = settings.drag_candidates / 2;
+                let mut durations = duration_grid(range, settings.drag_candidates - elsewhere);
+                durations.extend(duration_grid([min, max], elsewhere));
+                durations
             }
         };
         Shape { waypoints: config.waypoints, durations }
