@@ -11,7 +11,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use eframe::egui::{Color32, Rect, Shape, pos2};
+use eframe::egui::{self, Color32, Rect, Shape, pos2};
+use eframe::egui_wgpu;
+use foresight::ui::layers::software;
 use foresight::ui::layers::{self, Batch, Ground, Layers, Particles, Points, Ribbons, View};
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -45,6 +47,7 @@ const TESTS: &[(&str, Test)] = &[
     ("particles_are_round_and_soft", particles_are_round_and_soft),
     ("ground_fills_its_triangles", ground_fills_its_triangles),
     ("points_upload_only_when_they_change", points_upload_only_when_they_change),
+    ("software_painting_looks_like_eguis", software_painting_looks_like_eguis),
     ("every_layer_compiles_for_both_kinds_of_surface", every_layer_compiles),
 ];
 
@@ -71,6 +74,18 @@ impl Gpu {
 
     /// Draw batches over black and read the pixels back.
     fn draw(&self, layers: &mut Layers, batches: &[Batch], view: &View) -> Picture {
+        for batch in batches {
+            layers.upload(&self.device, &self.queue, batch, view);
+        }
+        self.paint(|_, pass| {
+            for batch in batches {
+                layers.draw(pass, batch.slot);
+            }
+        })
+    }
+
+    /// Paint over black and read the pixels back.
+    fn paint(&self, paint: impl FnOnce(&Self, &mut wgpu::RenderPass<'static>)) -> Picture {
         let size = wgpu::Extent3d { width: SIDE, height: SIDE, depth_or_array_layers: 1 };
         let target = self.device.create_texture(&wgpu::TextureDescriptor {
             label: None,
@@ -82,27 +97,24 @@ impl Gpu {
             usage: wgpu::TextureUsages::RENDER_ATTACHMENT | wgpu::TextureUsages::COPY_SRC,
             view_formats: &[],
         });
-        for batch in batches {
-            layers.upload(&self.device, &self.queue, batch, view);
-        }
         let mut encoder = self.device.create_command_encoder(&Default::default());
-        let target_view = target.create_view(&Default::default());
+        let view = target.create_view(&Default::default());
         {
-            let mut pass = encoder.begin_render_pass(&wgpu::RenderPassDescriptor {
-                color_attachments: &[Some(wgpu::RenderPassColorAttachment {
-                    view: &target_view,
-                    depth_slice: None,
-                    resolve_target: None,
-                    ops: wgpu::Operations {
-                        load: wgpu::LoadOp::Clear(wgpu::Color::BLACK),
-                        store: wgpu::StoreOp::Store,
-                    },
-                })],
-                ..Default::default()
-            });
-            for batch in batches {
-                layers.draw(&mut pass, batch.slot);
-            }
+            let mut pass = encoder
+                .begin_render_pass(&wgpu::RenderPassDescriptor {
+                    color_attachments: &[Some(wgpu::RenderPassColorAttachment {
+                        view: &view,
+                        depth_slice: None,
+                        resolve_target: None,
+                        ops: wgpu::Operations {
+                            load: wgpu::LoadOp::Clear(wgpu::Color::BLACK),
+                            store: wgpu::StoreOp::Store,
+                        },
+                    })],
+                    ..Default::default()
+                })
+                .forget_lifetime();
+            paint(self, &mut pass);
         }
         self.read(&target, encoder, size)
     }
@@ -291,4 +303,58 @@ fn every_layer_compiles(gpu: &Gpu) -> Result<(), Failed> {
         check(error.is_none(), format!("{format:?}: {error:?}"))?;
     }
     Ok(())
+}
+
+/// A window of everything our panels use: text, fields, sliders, curves.
+fn widgets(ctx: &egui::Context) -> egui::FullOutput {
+    foresight::ui::theme::install(ctx);
+    ctx.tessellation_options_mut(|options| options.prerasterized_discs = false);
+    let side = SIDE as f32;
+    let screen = Rect::from_min_max(pos2(0.0, 0.0), pos2(side, side));
+    let input = egui::RawInput { screen_rect: Some(screen), ..Default::default() };
+    ctx.run_ui(input, |ui| {
+        let (mut speed, mut chosen) = (1.5, true);
+        ui.label("Denoise 0.42");
+        ui.small("plan 38 ms");
+        ui.add(egui::Slider::new(&mut speed, 0.0..=2.0).show_value(false));
+        ui.checkbox(&mut chosen, "loop");
+        let _ = ui.button("new");
+        ui.painter().circle_filled(pos2(100.0, 100.0), 12.0, Color32::GOLD);
+    })
+}
+
+fn software_painting_looks_like_eguis(gpu: &Gpu) -> Result<(), Failed> {
+    let ctx = egui::Context::default();
+    let mut output = widgets(&ctx);
+    let changes = software::texture_changes(&output);
+    output.textures_delta.clear();
+    let primitives = ctx.tessellate(output.shapes, 1.0);
+    let ours = gpu.paint(|gpu, pass| {
+        let mut painter = software::Painter::new(&gpu.device, FORMAT);
+        let layers = Layers::new(&gpu.device, FORMAT);
+        let changes = changes.clone();
+        painter.upload(&gpu.device, &gpu.queue, changes, &primitives, [SIDE as f32; 2]);
+        let info = egui::PaintCallbackInfo {
+            viewport: Rect::EVERYTHING,
+            clip_rect: Rect::EVERYTHING,
+            pixels_per_point: 1.0,
+            screen_size_px: [SIDE; 2],
+        };
+        painter.paint(pass, &layers, &primitives, &info);
+    });
+    let theirs = gpu.paint(|gpu, pass| {
+        let options = egui_wgpu::RendererOptions { dithering: false, ..Default::default() };
+        let mut renderer = egui_wgpu::Renderer::new(&gpu.device, FORMAT, options);
+        for (id, delta) in &changes {
+            renderer.update_texture(&gpu.device, &gpu.queue, *id, delta);
+        }
+        let screen =
+            egui_wgpu::ScreenDescriptor { size_in_pixels: [SIDE; 2], pixels_per_point: 1.0 };
+        let mut encoder = gpu.device.create_command_encoder(&Default::default());
+        renderer.update_buffers(&gpu.device, &gpu.queue, &mut encoder, &primitives, &screen);
+        renderer.render(pass, &primitives, &screen);
+    });
+    check(theirs.0.iter().any(|&byte| byte > 200), "something is drawn")?;
+    let worst = ours.0.iter().zip(&theirs.0).map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0);
+    check(worst <= 2, format!("no pixel differs by more than rounding, but one by {worst}"))
 }

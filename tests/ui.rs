@@ -328,6 +328,25 @@ fn a_waypoint_is_added_by_shift_click_and_removed_by_a_right_click() {
 }
 
 #[test]
+fn arrow_keys_move_a_focused_handle() {
+    let mut window = Window::open();
+    window.pause();
+    let at = window.screen([1.0, 1.0]);
+    let goal = window
+        .0
+        .query_all_by_role(egui::accesskit::Role::Button)
+        .find(|node| node.rect().contains(at) && node.rect().width() < 40.0)
+        .expect("the goal is a control");
+    goal.focus();
+    window.0.step();
+    window.0.step();
+    let time = window.app().transport.time_secs;
+    window.key(Key::ArrowRight);
+    assert!(near(window.goal(), [1.0, 1.1]), "{:?}", window.goal());
+    assert_eq!(window.app().transport.time_secs, time, "the clock does not step");
+}
+
+#[test]
 fn a_new_seed_is_shown_and_planned_with() {
     let mut window = Window::open();
     let before = window.app().session.scene().stage.seed;

@@ -1,14 +1,14 @@
 //! Applying what panels, keys and files propose.
 
 use eframe::egui;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::env::Workspace;
 use crate::lab::files::{FileEvent, FileTask};
 use crate::lab::scene::StageConfig;
-use crate::lab::{Scene, Session};
+use crate::lab::{Scene, Session, shipped};
 use crate::plan::PlanRequest;
 use crate::rng::Rng;
 
@@ -35,7 +35,7 @@ pub fn pump(
     stage: Option<StageConfig>,
     now_secs: f64,
 ) {
-    let Some(wish) = live.due() else { return };
+    let Some(wish) = live.due(now_secs) else { return };
     let scene = session.scene();
     let stage = stage.unwrap_or_else(|| scene.stage.clone());
     let (start, handoff_secs) = live.origin_state(wish, &place.at_rest(stage.start), transport);
@@ -156,8 +156,9 @@ impl App {
     pub fn open(&mut self, scene: Scene, name: String, path: Option<PathBuf>) {
         let folder = path.as_ref().and_then(|path| path.parent().map(PathBuf::from));
         let options = crate::lab::SessionOptions { device: self.device, wake: self.files.wake() };
-        match Session::open(scene, folder, options) {
+        match Session::open(scene, folder.clone(), options) {
             Ok(session) => {
+                self.folder = folder;
                 retire(std::mem::replace(&mut self.session, session));
                 let environment = self.session.scene().environment.clone();
                 self.refresh_place(&environment);
@@ -189,7 +190,7 @@ impl App {
     pub fn save(&mut self, path: Option<PathBuf>) {
         match path.or_else(|| self.path.clone()) {
             Some(path) => {
-                let text = self.session.scene().to_toml();
+                let text = self.scene_text(path.parent());
                 self.submit(FileTask::Save { path, text });
             }
             None => self.ask_path(Purpose::SaveScene),
@@ -290,8 +291,22 @@ impl App {
             return;
         }
         self.autosave_due = None;
-        let text = self.session.scene().to_toml();
+        let text = self.scene_text(Some(&folder));
         self.submit(FileTask::Autosave { folder, text });
+    }
+
+    /// The scene as a file in `target`: weights are relative to the folder a
+    /// scene lies in, so in another folder their path has to be whole.
+    fn scene_text(&self, target: Option<&Path>) -> String {
+        let mut scene = self.session.scene().clone();
+        if let (Some(weights), Some(folder)) = (&scene.model.weights, &self.folder)
+            && shipped::weights(weights).is_none()
+            && target != Some(folder.as_path())
+        {
+            let whole = std::path::absolute(folder.join(weights));
+            scene.model.weights = whole.ok().map(|path| path.to_string_lossy().into_owned());
+        }
+        scene.to_toml()
     }
 
     /// Show a message.
@@ -326,7 +341,7 @@ fn retire(session: Session) {
 }
 
 /// The last part of a path, for people.
-pub fn file_name(path: &std::path::Path) -> String {
+pub fn file_name(path: &Path) -> String {
     path.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into())
 }
 

@@ -14,6 +14,7 @@ use crate::lab::files::FileWorker;
 use crate::lab::{DeviceChoice, Scene, Session, SessionOptions};
 
 use super::history::{EditTag, History};
+use super::layers::{self, Renderer};
 use super::live::{Live, Wish};
 use super::overlays::Overlay;
 use super::overlays::notices::Notice;
@@ -22,7 +23,7 @@ use super::place::Place;
 use super::probe::Probe;
 use super::stage::Stage;
 use super::transport::Transport;
-use super::{keys, layers, overlays, panels, theme};
+use super::{keys, overlays, panels, theme};
 
 /// Wakes the window from other threads once it exists.
 pub type Waker = Arc<OnceLock<egui::Context>>;
@@ -65,6 +66,8 @@ pub struct App {
     pub name: String,
     /// Where the scene was opened from or saved to.
     pub path: Option<PathBuf>,
+    /// What the scene's weights are relative to; `None` for a shipped scene.
+    pub(super) folder: Option<PathBuf>,
     /// Recently opened files, newest first.
     pub recent: VecDeque<PathBuf>,
     /// Where the models should run.
@@ -84,7 +87,7 @@ pub struct App {
     pub(super) proposals: Vec<Proposal>,
     pub(super) state_folder: Option<PathBuf>,
     pub(super) autosave_due: Option<Instant>,
-    has_gpu: bool,
+    renderer: Renderer,
     frame_pause: Duration,
     last_frame: Option<Instant>,
 }
@@ -165,7 +168,7 @@ impl Prepared {
         let Self { session, place, live, transport, waker, mut files, options } = self;
         theme::install(&cc.egui_ctx);
         cc.egui_ctx.options_mut(|egui| egui.zoom_with_keyboard = false);
-        layers::install(cc.wgpu_render_state.as_ref());
+        let renderer = layers::install(cc);
         // The first setter wins; there is one window.
         waker.set(cc.egui_ctx.clone()).ok();
         if let Some(folder) = &options.state_folder {
@@ -177,6 +180,7 @@ impl Prepared {
             overlay: None,
             notices: Vec::new(),
             path: options.path,
+            folder: options.folder,
             name: options.name,
             recent: VecDeque::new(),
             device: options.device,
@@ -189,8 +193,8 @@ impl Prepared {
             proposals: Vec::new(),
             state_folder: options.state_folder,
             autosave_due: None,
-            has_gpu: cc.wgpu_render_state.is_some(),
-            frame_pause: frame_pause(cc),
+            renderer,
+            frame_pause: frame_pause(renderer),
             last_frame: None,
             session,
             place,
@@ -203,12 +207,11 @@ impl Prepared {
 
 /// How long to rest between frames of an animation. A software renderer shares
 /// the processor with the planner, so there smoothness is worth less.
-fn frame_pause(cc: &eframe::CreationContext<'_>) -> Duration {
-    let is_software = cc
-        .wgpu_render_state
-        .as_ref()
-        .is_some_and(|state| state.adapter.get_info().device_type == eframe::wgpu::DeviceType::Cpu);
-    if is_software { Duration::from_millis(24) } else { Duration::ZERO }
+fn frame_pause(renderer: Renderer) -> Duration {
+    match renderer {
+        Renderer::Software => Duration::from_millis(33),
+        Renderer::Card | Renderer::Shapes => Duration::ZERO,
+    }
 }
 
 impl App {
@@ -217,9 +220,9 @@ impl App {
         self.proposals.push(proposal);
     }
 
-    /// Whether GPU layers can be drawn.
-    pub fn has_gpu(&self) -> bool {
-        self.has_gpu
+    /// What paints the window.
+    pub fn renderer(&self) -> Renderer {
+        self.renderer
     }
 
     /// The stage as it is this instant: the scene's, with what is being dragged.

@@ -11,10 +11,13 @@ use std::sync::Arc;
 use crate::lab::Session;
 use crate::plan::{Film, Rollout};
 
+use super::rollouts::{duration_secs, state_at};
 use super::transport::{Clock, Extent, Transport};
 
 /// Most requests whose answers are awaited.
 const MAX_FLIGHTS: usize = 32;
+/// After this long without an answer, a request no longer holds back the next.
+const PATIENCE_SECS: f64 = 2.0;
 /// How fast the ball's picture catches up when a new plan takes over.
 const SLIP_SECS: f32 = 0.12;
 /// Guess of the latency of full and quick requests before any was seen.
@@ -117,8 +120,18 @@ impl Live {
         });
     }
 
-    /// The wish, if there is one; it is taken.
-    pub fn due(&mut self) -> Option<Wish> {
+    /// The wish whose time has come; it is taken.
+    pub fn due(&mut self, now_secs: f64) -> Option<Wish> {
+        let wish = self.wish?;
+        let is_out = self
+            .flights
+            .back()
+            .is_some_and(|flight| (0.0..PATIENCE_SECS).contains(&(now_secs - flight.sent_secs)));
+        // A slider under the mouse changes faster than plans are made: sent at
+        // once, every change would cancel the plan for the one before.
+        if wish.origin == Origin::Same && is_out {
+            return None;
+        }
         self.wish.take()
     }
 
@@ -327,58 +340,32 @@ impl Live {
     }
 }
 
-/// A rollout's state at a time, between two steps their mix.
-pub fn state_at(rollout: &Rollout, secs: f32) -> Vec<f32> {
-    let position = (secs / rollout.dt_secs.max(1e-6)).max(0.0);
-    let index = position.floor() as usize;
-    let fraction = position.fract();
-    let last = rollout.states.last();
-    match (rollout.states.get(index), rollout.states.get(index + 1)) {
-        (Some(a), Some(b)) => a.iter().zip(b).map(|(a, b)| a + (b - a) * fraction).collect(),
-        _ => last.cloned().unwrap_or_default(),
-    }
-}
-
-/// From a rollout's first state to its last.
-pub fn duration_secs(rollout: &Rollout) -> f32 {
-    rollout.states.len().saturating_sub(1) as f32 * rollout.dt_secs
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::rollouts::testing::rollout;
     use super::*;
-
-    fn rollout() -> Rollout {
-        Rollout {
-            film_id: 1,
-            states: vec![vec![0.0, 0.0], vec![1.0, 2.0], vec![2.0, 2.0]],
-            targets: Vec::new(),
-            rewards: Vec::new(),
-            plans: Vec::new(),
-            arrival_step: None,
-            contact_steps: 0,
-            dt_secs: 0.5,
-            finished: true,
-        }
-    }
-
-    #[test]
-    fn states_between_steps_are_mixed_and_the_ends_hold() {
-        let rollout = rollout();
-        assert_eq!(duration_secs(&rollout), 1.0);
-        assert_eq!(state_at(&rollout, 0.25), [0.5, 1.0]);
-        assert_eq!(state_at(&rollout, -1.0), [0.0, 0.0]);
-        assert_eq!(state_at(&rollout, 9.0), [2.0, 2.0]);
-    }
 
     #[test]
     fn a_start_from_rest_is_not_forgotten_for_a_later_wish() {
         let mut live = Live::default();
         live.want(Wish::REPLAY);
         live.want(Wish::quick(Origin::Ball));
-        let wish = live.due().unwrap();
+        let wish = live.due(0.0).unwrap();
         assert_eq!((wish.origin, wish.animate), (Origin::Start, true));
-        assert!(live.due().is_none());
+        assert!(live.due(0.0).is_none());
+    }
+
+    #[test]
+    fn a_change_of_settings_waits_for_the_plan_before_it_but_not_forever() {
+        let mut live = Live::default();
+        let mut transport = Transport::default();
+        let wish = Wish::full(Origin::Same);
+        live.sent(1, wish, &[0.0; 4], 0.0, 10.0, &mut transport);
+        live.want(wish);
+        assert!(live.due(10.1).is_none());
+        assert!(live.due(10.0 + PATIENCE_SECS).is_some());
+        live.want(Wish::quick(Origin::Ball));
+        assert!(live.due(10.1).is_some(), "a drag does not wait");
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub mod overlays;
 pub mod panels;
 mod place;
 mod probe;
+mod rollouts;
 pub mod stage;
 pub mod theme;
 pub mod transport;

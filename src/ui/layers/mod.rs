@@ -5,9 +5,11 @@
 //! and batches of points into draws. Where there is no GPU state (tests), the
 //! same batches become egui shapes in [`fallback`].
 
+mod device;
 pub mod fallback;
 mod ground;
 mod particles;
+pub mod software;
 mod trajectories;
 
 use eframe::egui;
@@ -320,11 +322,28 @@ fn pipeline(
     })
 }
 
-/// Compile the layers into egui's renderer. Without GPU state, do nothing.
-pub fn install(render_state: Option<&egui_wgpu::RenderState>) {
-    let Some(state) = render_state else { return };
+/// What paints the window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renderer {
+    /// egui alone, from shapes; layers become shapes too.
+    Shapes,
+    /// A graphics card.
+    Card,
+    /// A processor that stands in for one.
+    Software,
+}
+
+/// Compile the layers into egui's renderer, and say which one there is.
+pub fn install(cc: &eframe::CreationContext<'_>) -> Renderer {
+    let Some(state) = &cc.wgpu_render_state else { return Renderer::Shapes };
     let layers = Layers::new(&state.device, state.target_format);
     state.renderer.write().callback_resources.insert(layers);
+    if state.adapter.get_info().device_type == wgpu::DeviceType::Cpu {
+        software::install(&cc.egui_ctx, state);
+        Renderer::Software
+    } else {
+        Renderer::Card
+    }
 }
 
 /// Draws one batch when egui paints.
@@ -361,6 +380,10 @@ impl egui_wgpu::CallbackTrait for Draw {
 }
 
 /// A shape that draws `batch` over `rect`, which is what `view` maps to.
-pub fn callback(rect: egui::Rect, batch: Batch, view: View) -> egui::Shape {
-    egui_wgpu::Callback::new_paint_callback(rect, Draw { batch, view }).into()
+pub fn callback(rect: egui::Rect, batch: Batch, view: View, renderer: Renderer) -> egui::Shape {
+    let draw = Draw { batch, view };
+    match renderer {
+        Renderer::Software => egui::PaintCallback { rect, callback: Arc::new(draw) }.into(),
+        _ => egui_wgpu::Callback::new_paint_callback(rect, draw).into(),
+    }
 }

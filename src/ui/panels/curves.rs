@@ -46,6 +46,7 @@ fn plot(
         .formatter(|mark, _| format!("{} s", rounded(mark)))
         .tick_label_color(colors.muted_ink())
         .tick_label_font(tick_font.clone())
+        .label_spacing(20.0..=36.0)
         .min_thickness(12.0);
     let y_axis = AxisHints::new_y()
         .formatter(|mark, _| rounded(mark))
@@ -53,6 +54,7 @@ fn plot(
         .placement(HPlacement::Left)
         .tick_label_color(colors.muted_ink())
         .tick_label_font(tick_font)
+        .label_spacing(9.0..=14.0)
         .min_thickness(24.0);
     Plot::new(name)
         .height(HEIGHT)
@@ -118,7 +120,7 @@ fn grid(input: GridInput, count: f64) -> Vec<GridMark> {
     let step_size = [1.0, 2.0, 5.0, 10.0]
         .into_iter()
         .map(|factor| factor * decade)
-        .find(|step| *step >= rough * 0.65)
+        .find(|step| *step >= rough * 0.5)
         .unwrap_or(rough);
     let first = (low / step_size).ceil() as i64;
     let last = (high / step_size).floor() as i64;

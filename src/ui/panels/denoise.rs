@@ -151,16 +151,16 @@ fn paint(
     let colors = Colors::of(ui.ctx());
     let camera = Camera::fit(rect.shrink(1.0), walls::shown_bounds(&app.place.layout));
     let painter = ui.painter_at(rect);
-    let (has_gpu, slot) = (app.has_gpu(), SLOT + 3 * index as u64);
+    let (renderer, slot) = (app.renderer(), SLOT + 3 * index as u64);
     if let Some(still) = app.strip.stills.get_mut(index) {
         still.update(&app.place.layout, &camera, colors, ui.pixels_per_point(), walls::flat);
-        still.paint(&painter, slot + 2, has_gpu);
+        still.paint(&painter, slot + 2, renderer);
     }
     if position <= app.live.extent().chain_ready {
         let noisy = app.show_noisy;
         if let Some(cloud) = app.strip.clouds.get_mut(index) {
             cloud.update(film, position, noisy, colors, &STYLE);
-            for shape in cloud.shapes(&camera, ui.pixels_per_point(), slot, 1.0, has_gpu) {
+            for shape in cloud.shapes(&camera, ui.pixels_per_point(), slot, 1.0, renderer) {
                 painter.add(shape);
             }
         }

@@ -8,7 +8,7 @@ use eframe::egui::Shape;
 use super::camera::Camera;
 use crate::picture::time_color;
 use crate::plan::Film;
-use crate::ui::layers::{self, Batch, Particles, Points, Ribbons, fallback};
+use crate::ui::layers::{self, Batch, Particles, Points, Renderer, Ribbons, fallback};
 use crate::ui::theme::Colors;
 
 /// How a cloud is drawn.
@@ -88,17 +88,17 @@ impl Cloud {
         pixels_per_point: f32,
         slot: u64,
         opacity: f32,
-        has_gpu: bool,
+        renderer: Renderer,
     ) -> Vec<Shape> {
         let batch = |slot, points| Batch { slot, generation: self.generation, points };
         let mut shapes = Vec::new();
         if !self.ribbons.points().is_empty() {
             let batch = batch(slot, Points::Ribbons(self.ribbons.clone()));
-            draw(&mut shapes, batch, camera, pixels_per_point, opacity, has_gpu);
+            draw(&mut shapes, batch, camera, pixels_per_point, opacity, renderer);
         }
         if !self.particles.points().is_empty() {
             let batch = batch(slot + 1, Points::Particles(self.particles.clone()));
-            draw(&mut shapes, batch, camera, pixels_per_point, opacity, has_gpu);
+            draw(&mut shapes, batch, camera, pixels_per_point, opacity, renderer);
         }
         shapes
     }
@@ -111,12 +111,13 @@ pub fn draw(
     camera: &Camera,
     pixels_per_point: f32,
     opacity: f32,
-    has_gpu: bool,
+    renderer: Renderer,
 ) {
-    if has_gpu {
-        shapes.push(layers::callback(camera.rect, batch, camera.view(pixels_per_point, opacity)));
-    } else {
+    if renderer == Renderer::Shapes {
         shapes.extend(fallback::shapes(&batch, |world| camera.screen_from_world(world)));
+    } else {
+        let view = camera.view(pixels_per_point, opacity);
+        shapes.push(layers::callback(camera.rect, batch, view, renderer));
     }
 }
 

@@ -134,10 +134,10 @@ pub fn show(app: &mut App, ui: &mut Ui) {
     let Some(camera) = camera(app) else { return };
     let colors = Colors::of(ui.ctx());
     let painter = ui.painter_at(rect);
-    let has_gpu = app.has_gpu();
+    let renderer = app.renderer();
     let ground = &mut app.stage.ground;
     ground.update(&app.place.layout, &camera, colors, ui.pixels_per_point(), walls::shapes);
-    ground.paint(&painter, GROUND_SLOT, has_gpu);
+    ground.paint(&painter, GROUND_SLOT, renderer);
     overlay::ticks(app, &painter, &camera, colors);
     paint_plans(app, ui, &painter, &camera, colors);
     input::background(app, ui, &response, &camera);
@@ -148,7 +148,7 @@ pub fn show(app: &mut App, ui: &mut Ui) {
 }
 
 fn paint_plans(app: &mut App, ui: &Ui, painter: &egui::Painter, camera: &Camera, colors: Colors) {
-    let has_gpu = app.has_gpu();
+    let renderer = app.renderer();
     let ppp = ui.pixels_per_point();
     if let Some(film) = app.live.film().cloned() {
         let position = app.transport.chain;
@@ -159,13 +159,13 @@ fn paint_plans(app: &mut App, ui: &Ui, painter: &egui::Painter, camera: &Camera,
         let opacity = ctx.animate_bool_with_time(egui::Id::unique("cloud recedes"), !rolls, 0.4);
         let opacity = egui::lerp(0.62..=1.0, opacity);
         app.stage.cloud.update(&film, position, app.show_noisy, colors, &STYLE);
-        for shape in app.stage.cloud.shapes(camera, ppp, CLOUD_SLOT, opacity, has_gpu) {
+        for shape in app.stage.cloud.shapes(camera, ppp, CLOUD_SLOT, opacity, renderer) {
             painter.add(shape);
         }
     }
     let App { stage, live, transport, .. } = app;
     stage.curves.update(live, transport, colors);
-    for shape in stage.curves.shapes(camera, ppp, has_gpu, live, transport) {
+    for shape in stage.curves.shapes(camera, ppp, renderer, live, transport) {
         painter.add(shape);
     }
 }

@@ -16,6 +16,10 @@ use crate::ui::widgets::tip_of;
 
 /// Ticks closer than this many points would run into each other.
 const MIN_TICK_GAP: f32 = 24.0;
+/// Width of a stage on which notes fit beside the tools.
+const NOTES_BESIDE_TOOLS: f32 = 560.0;
+/// Room for the pointer's coordinates and for one word of the legend.
+const LEGEND_END: f32 = 230.0;
 /// Size of the legend's color ramp.
 const RAMP: egui::Vec2 = vec2(96.0, 6.0);
 
@@ -129,7 +133,9 @@ fn notes(app: &App, ui: &Ui, rect: Rect, colors: Colors) {
         _ => {}
     }
     let painter = ui.painter_at(rect);
-    let mut top = rect.top() + 12.0;
+    // On a narrow stage they stand below the tools.
+    let beside_tools = rect.width() > NOTES_BESIDE_TOOLS;
+    let mut top = rect.top() + if beside_tools { 12.0 } else { 52.0 };
     for (ink, text) in notes {
         let galley =
             painter.layout_no_wrap(text.to_owned(), FontId::proportional(12.0), colors.ink());
@@ -164,6 +170,9 @@ fn legend(app: &App, ui: &Ui, rect: Rect, colors: Colors) {
         (colors.infeasible(), 1.5, "infeasible"),
         (colors.trail(), 3.0, "executed"),
     ] {
+        if x > rect.right() - LEGEND_END {
+            break;
+        }
         painter.hline(x..=x + 16.0, y, Stroke::new(width, ink));
         x += 22.0;
         word(&mut x, text.into(), 16.0);

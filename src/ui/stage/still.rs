@@ -6,7 +6,7 @@ use eframe::egui::{Painter, Shape};
 
 use super::camera::Camera;
 use crate::env::MazeLayout;
-use crate::ui::layers::{self, Batch, Ground, Points};
+use crate::ui::layers::{self, Batch, Ground, Points, Renderer};
 use crate::ui::theme::Colors;
 
 /// Makes the shapes of a still.
@@ -52,13 +52,13 @@ impl Still {
     }
 
     /// Paint it; `slot` is its buffer.
-    pub fn paint(&self, painter: &Painter, slot: u64, has_gpu: bool) {
+    pub fn paint(&self, painter: &Painter, slot: u64, renderer: Renderer) {
         let Some(key) = &self.key else { return };
-        if has_gpu {
+        if renderer != Renderer::Shapes {
             let points = Points::Ground(self.ground.clone());
             let batch = Batch { slot, generation: self.generation, points };
             let view = layers::screen_view(key.camera.rect, key.pixels_per_point);
-            painter.add(layers::callback(key.camera.rect, batch, view));
+            painter.add(layers::callback(key.camera.rect, batch, view, renderer));
         } else {
             painter.extend(self.ground.shapes().iter().cloned());
         }

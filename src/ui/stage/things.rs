@@ -12,7 +12,7 @@ use super::{Handle, Tool};
 use crate::picture::Rgba;
 use crate::plan::{Plan, Rollout};
 use crate::ui::app::App;
-use crate::ui::layers::{Batch, Points, Ribbons};
+use crate::ui::layers::{Batch, Points, Renderer, Ribbons};
 use crate::ui::live::Live;
 use crate::ui::theme::Colors;
 use crate::ui::transport::Transport;
@@ -74,7 +74,7 @@ impl Curves {
         &self,
         camera: &Camera,
         pixels_per_point: f32,
-        has_gpu: bool,
+        renderer: Renderer,
         live: &Live,
         transport: &Transport,
     ) -> Vec<Shape> {
@@ -83,7 +83,7 @@ impl Curves {
             if !ribbons.points().is_empty() {
                 let points = Points::Ribbons(ribbons.clone());
                 let batch = Batch { slot, generation, points };
-                cloud::draw(&mut shapes, batch, camera, pixels_per_point, opacity, has_gpu);
+                cloud::draw(&mut shapes, batch, camera, pixels_per_point, opacity, renderer);
             }
         };
         let reveal = reveal(live, transport);
