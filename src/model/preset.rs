@@ -114,32 +114,17 @@ impl ModelConfig {
                 "the quick preset needs duration = [shortest, longest] in steps".into(),
             )
         })?;
-        Ok(DiffuserConfig {
-            preset: self.preset,
-            observation_dim: spec.observation.len(),
-            action_dim: 0,
-            goal_dims: spec.goal_dims.len(),
-            fixes_final_state: false,
-            waypoints: self.waypoints.unwrap_or(64),
-            duration: Duration::LogUniform { min, max },
-            width: 32,
-            multipliers: vec![1, 2, 4],
-            diffusion_steps: 64,
-            parametrization: Parametrization::Clean,
-            clip: true,
-            batch: 64,
-            accumulate: 1,
-            learning_rate: 4e-4,
-            decay_learning_rate: true,
-            ema_decay: 0.995,
-            ema_every: 1,
-            ema_start: 0,
-        })
+        Ok(self.ours(spec, self.waypoints.unwrap_or(64), Duration::LogUniform { min, max }))
     }
 
     fn quick_fixed(&self, spec: &EnvironmentSpec) -> DiffuserConfig {
         let waypoints = self.waypoints.unwrap_or(64);
         let steps = ((waypoints.max(2) - 1) * self.stride.unwrap_or(6)) as f32;
+        self.ours(spec, waypoints, Duration::Fixed { steps })
+    }
+
+    /// What both quick presets share: states alone, a small network.
+    fn ours(&self, spec: &EnvironmentSpec, waypoints: usize, duration: Duration) -> DiffuserConfig {
         DiffuserConfig {
             preset: self.preset,
             observation_dim: spec.observation.len(),
@@ -147,7 +132,7 @@ impl ModelConfig {
             goal_dims: spec.goal_dims.len(),
             fixes_final_state: false,
             waypoints,
-            duration: Duration::Fixed { steps },
+            duration,
             width: 32,
             multipliers: vec![1, 2, 4],
             diffusion_steps: 64,
