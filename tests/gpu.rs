@@ -2,22 +2,36 @@
 //! test here is reported as ignored, with the reason.
 //!
 //! One process and one thread: Vulkan loaders crash when instances come and go
-//! on several.
+//! on several. Burn starts threads of its own, so the comparison of our layers
+//! with the CPU is a process of its own, which also lets it be stopped.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
 
 use std::future::Future;
-use std::process::ExitCode;
+use std::io::Read as _;
+use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
+use burn::module::ParamId;
+use burn::optim::GradientsParams;
+use burn::tensor::{Device, Tensor, TensorData};
 use eframe::egui::{self, Color32, Rect, Shape, pos2};
 use eframe::egui_wgpu;
+use foresight::lab::DeviceChoice;
+use foresight::lab::device::{self, TOLERANCE};
+use foresight::nn::init::Initializer;
+use foresight::nn::layers::{Conv1d, GroupNormMish, Linear, largest_difference};
+use foresight::rng::Rng;
 use foresight::ui::layers::software;
 use foresight::ui::layers::{self, Batch, Ground, Layers, Particles, Points, Ribbons, View};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 fn main() -> ExitCode {
+    if let Ok(stage) = std::env::var(PARITY) {
+        return parity::run(&stage);
+    }
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
     let gpu = Gpu::open().map(Arc::new);
@@ -49,6 +63,7 @@ const TESTS: &[(&str, Test)] = &[
     ("points_upload_only_when_they_change", points_upload_only_when_they_change),
     ("software_painting_looks_like_eguis", software_painting_looks_like_eguis),
     ("every_layer_compiles_for_both_kinds_of_surface", every_layer_compiles),
+    ("burn_on_wgpu_agrees_with_the_cpu", burn_on_wgpu_agrees_with_the_cpu),
 ];
 
 /// Side of the pictures, in pixels.
@@ -357,4 +372,132 @@ fn software_painting_looks_like_eguis(gpu: &Gpu) -> Result<(), Failed> {
     check(theirs.0.iter().any(|&byte| byte > 200), "something is drawn")?;
     let worst = ours.0.iter().zip(&theirs.0).map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0);
     check(worst <= 2, format!("no pixel differs by more than rounding, but one by {worst}"))
+}
+
+/// Set for the process that compares burn's devices: how much it compares.
+const PARITY: &str = "FORESIGHT_PARITY";
+/// Half a minute on two cores is what it takes: a software driver compiles some
+/// seventy kernels. A driver that hangs must not hold up the tests for ever.
+const PARITY_SECS: u64 = 240;
+
+fn burn_on_wgpu_agrees_with_the_cpu(_: &Gpu) -> Result<(), Failed> {
+    let mut child = Command::new(std::env::current_exe()?)
+        .env(PARITY, "all")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let deadline = Instant::now() + Duration::from_secs(PARITY_SECS);
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break Some(status);
+        }
+        if Instant::now() > deadline {
+            child.kill()?;
+            child.wait()?;
+            break None;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    let mut said = String::new();
+    if let (Some(mut out), Some(mut err)) = (child.stdout.take(), child.stderr.take()) {
+        out.read_to_string(&mut said)?;
+        err.read_to_string(&mut said)?;
+    }
+    print!("{said}");
+    let ended = status.map_or_else(|| format!("not done in {PARITY_SECS} s"), |s| s.to_string());
+    check(status.is_some_and(|status| status.success()), format!("{ended}: {said}"))
+}
+
+/// Our layers on burn's wgpu device and on the CPU, smallest first.
+mod parity {
+    use super::*;
+
+    const BATCH: usize = 2;
+    const TIME: usize = 8;
+    const CHANNELS: usize = 8;
+
+    type Stage = (&'static str, fn(&Device) -> Vec<f32>);
+
+    const STAGES: &[Stage] = &[
+        ("linear", linear),
+        ("convolution", convolution),
+        ("norm-mish", norm_mish),
+        ("gradients", gradients),
+    ];
+
+    pub fn run(which: &str) -> ExitCode {
+        let started = Instant::now();
+        let chosen = match device::choose(DeviceChoice::Gpu) {
+            Ok(chosen) => chosen,
+            Err(error) => {
+                eprintln!("{error}");
+                return ExitCode::FAILURE;
+            }
+        };
+        println!("{} after {:.1} s", chosen.name, started.elapsed().as_secs_f32());
+        let mut worst: f32 = 0.0;
+        for (name, stage) in STAGES.iter().filter(|(name, _)| which == "all" || which == *name) {
+            let started = Instant::now();
+            let theirs = stage(&chosen.device);
+            let wgpu_secs = started.elapsed().as_secs_f32();
+            let difference = largest_difference(&stage(&Device::flex()), &theirs);
+            println!("{name}: {difference:.1e} over {} numbers, {wgpu_secs:.1} s", theirs.len());
+            // NaN is the worst there is.
+            worst = if difference.is_nan() { f32::INFINITY } else { worst.max(difference) };
+        }
+        if worst < TOLERANCE { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+
+    fn input<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
+        let values = Rng::stream(7, "parity").normals(shape.iter().product());
+        Tensor::from_data(TensorData::new(values, shape), device)
+    }
+
+    fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+        tensor.into_data().try_to_vec().unwrap()
+    }
+
+    fn linear(device: &Device) -> Vec<f32> {
+        let layer = Linear::new(CHANNELS, 5, &mut Initializer::new(1, device));
+        numbers(layer.forward(input([BATCH, CHANNELS], device)))
+    }
+
+    fn convolution(device: &Device) -> Vec<f32> {
+        let layer = Conv1d::new(CHANNELS, CHANNELS, 5, 1, &mut Initializer::new(2, device));
+        numbers(layer.forward(input([BATCH, TIME, CHANNELS], device)))
+    }
+
+    fn norm_mish(device: &Device) -> Vec<f32> {
+        let layer = GroupNormMish::new(CHANNELS, 2, &mut Initializer::new(3, device));
+        let offset = input([BATCH, CHANNELS], device);
+        numbers(layer.forward(input([BATCH, TIME, CHANNELS], device), offset))
+    }
+
+    /// Output and gradients of a convolution, a norm with Mish and a linear
+    /// layer in a row.
+    fn gradients(device: &Device) -> Vec<f32> {
+        let device = device.clone().autodiff();
+        let mut init = Initializer::new(4, &device);
+        let convolution = Conv1d::new(CHANNELS, CHANNELS, 5, 1, &mut init);
+        let norm = GroupNormMish::new(CHANNELS, 2, &mut init);
+        let linear = Linear::new(TIME * CHANNELS, 3, &mut init);
+        let x = input([BATCH, TIME, CHANNELS], &device).require_grad();
+        let offset = input([BATCH, CHANNELS], &device).require_grad();
+        let h = norm.forward(convolution.forward(x.clone()), offset.clone());
+        let y = linear.forward(h.reshape([BATCH, TIME * CHANNELS]));
+        let mut grads = (y.clone() * input([BATCH, 3], &device)).sum().backward();
+        let mut all = numbers(y);
+        all.extend(numbers(x.grad(&grads).unwrap()));
+        all.extend(numbers(offset.grad(&grads).unwrap()));
+        // Parameters are numbered from 1 in the order they were made.
+        let of = GradientsParams::from_module(&mut grads, &convolution);
+        all.extend(numbers(of.get::<3>(ParamId::from(1)).unwrap()));
+        all.extend(numbers(of.get::<1>(ParamId::from(2)).unwrap()));
+        let of = GradientsParams::from_module(&mut grads, &norm);
+        all.extend(numbers(of.get::<1>(ParamId::from(3)).unwrap()));
+        let of = GradientsParams::from_module(&mut grads, &linear);
+        all.extend(numbers(of.get::<2>(ParamId::from(5)).unwrap()));
+        all
+    }
 }

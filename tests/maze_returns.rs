@@ -20,6 +20,7 @@ fn returns(maze: &str, max_steps: usize, behavior: Behavior) -> (f64, f64) {
     let config = EnvironmentConfig {
         id: "maze2d".into(),
         maze: maze.into(),
+        door_width: None,
         max_steps,
         reference_scores: None,
     };

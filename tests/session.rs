@@ -12,9 +12,9 @@ use foresight::plan::{Film, PlanRequest};
 /// The U-Maze with small random weights.
 fn scene() -> Scene {
     let mut scene = Scene::parse(SHIPPED.last().unwrap().text).unwrap();
-    scene.model.weights = None;
-    scene.model.waypoints = Some(16);
-    scene.model.multipliers = Some(vec![1, 2]);
+    scene.model.set_weights(None);
+    scene.model.diffuser_mut().unwrap().waypoints = Some(16);
+    scene.model.diffuser_mut().unwrap().multipliers = Some(vec![1, 2]);
     scene.plan.durations = 4;
     scene.plan.candidates_per_duration = 2;
     scene
@@ -138,7 +138,7 @@ fn what_cannot_be_applied_changes_nothing() {
 #[test]
 fn bad_weights_and_bad_requests_are_reported_and_the_session_goes_on() {
     let mut missing = scene();
-    missing.model.weights = Some("/nowhere/w.safetensors".into());
+    missing.model.set_weights(Some("/nowhere/w.safetensors".into()));
     let (mut session, woken) = open(missing);
     wait(&mut session, &woken, |s| s.status().phase == Phase::Failed);
     assert!(session.status().problems[0].title.contains("nowhere"));

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use burn::tensor::Device;
 use foresight::lab::train::{Budget, TrainEvent, TrainOptions, train};
 use foresight::lab::{SHIPPED, Scene, checkpoint, open};
+use foresight::model::ModelNumbers;
+use foresight::model::diffuser_learner::DiffuserLearner;
 use foresight::model::learner::Learner;
 use foresight::plan::{Film, PlanRequest};
 
@@ -17,12 +19,12 @@ fn scene(preset: &str) -> Scene {
     let text = scene.to_toml().replace("preset = \"quick\"", &format!("preset = \"{preset}\""));
     scene = Scene::parse(&text).unwrap();
     scene.data.transitions = 5000;
-    scene.model.weights = None;
-    scene.model.waypoints = Some(16);
-    scene.model.horizon = Some(32);
-    scene.model.multipliers = Some(vec![1, 2]);
-    scene.model.diffusion_steps = Some(8);
-    scene.model.batch = Some(4);
+    scene.model.set_weights(None);
+    scene.model.diffuser_mut().unwrap().waypoints = Some(16);
+    scene.model.diffuser_mut().unwrap().horizon = Some(32);
+    scene.model.diffuser_mut().unwrap().multipliers = Some(vec![1, 2]);
+    scene.model.diffuser_mut().unwrap().diffusion_steps = Some(8);
+    scene.model.diffuser_mut().unwrap().batch = Some(4);
     scene.plan.durations = 3;
     scene.plan.candidates_per_duration = 1;
     scene.plan.denoising_steps = 3;
@@ -47,7 +49,7 @@ fn run(scene: &Scene, out: &Path, steps: usize, resume: bool) {
 
 fn plan(scene: &Scene, weights: &Path) -> Film {
     let mut scene = scene.clone();
-    scene.model.weights = Some(weights.display().to_string());
+    scene.model.set_weights(Some(weights.display().to_string()));
     let opened = open::open(&scene, Some(Path::new("/")), &Device::flex()).unwrap();
     let [x, y] = scene.stage.start;
     let request = PlanRequest {
@@ -58,7 +60,7 @@ fn plan(scene: &Scene, weights: &Path) -> Film {
         seed: 5,
         near_duration: None,
     };
-    let film = opened.planner.plan(1, Arc::new(request), &mut |_| ControlFlow::Continue(()));
+    let film = opened.planner().unwrap().plan(1, Arc::new(request), &mut |_| ControlFlow::Continue(()));
     film.unwrap().unwrap()
 }
 
@@ -86,21 +88,24 @@ fn every_preset_trains_saves_loads_and_plans_the_same() {
 fn a_resumed_learner_takes_the_same_steps_bit_for_bit() {
     let scene = scene("quick");
     let mut environment = scene.make_environment().unwrap();
-    let config = scene.model.resolve(environment.spec()).unwrap();
+    let ModelNumbers::Diffuser(config) = scene.model.resolve(environment.spec()).unwrap() else {
+        panic!("the scene holds a Diffuser");
+    };
     let episodes = foresight::data::collect(environment.as_mut(), &scene.data, &mut |_| {
         ControlFlow::Continue(())
     });
     let windows =
         foresight::data::Windows::new(Arc::new(episodes.unwrap()), config.windows()).unwrap();
-    let mut unbroken = Learner::new(config.clone(), 3, Device::flex());
+    let mut unbroken = DiffuserLearner::new(config.clone(), windows.clone(), 3, Device::flex());
     for _ in 0..4 {
-        unbroken.train_step(&windows, 0.1);
+        unbroken.train_step(0.1).unwrap();
     }
     let state = unbroken.state().unwrap();
-    let mut resumed = Learner::new(config, 3, Device::flex()).restore(state).unwrap();
+    let mut resumed = DiffuserLearner::new(config, windows, 3, Device::flex());
+    resumed.restore(state).unwrap();
     for _ in 0..3 {
-        unbroken.train_step(&windows, 0.1);
-        resumed.train_step(&windows, 0.1);
+        unbroken.train_step(0.1).unwrap();
+        resumed.train_step(0.1).unwrap();
     }
     let (a, b) = (unbroken.state().unwrap(), resumed.state().unwrap());
     assert_eq!(a.step, 7);

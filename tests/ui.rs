@@ -11,6 +11,7 @@ use eframe::egui::{self, Event, Key, Modifiers, PointerButton, Pos2, vec2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable as _;
 use foresight::lab::{DeviceChoice, SHIPPED, Scene};
+use foresight::ui::overlays::path_dialog::Purpose;
 use foresight::ui::stage::{self, Tool};
 use foresight::ui::transport::Clock;
 use foresight::ui::{App, AppOptions, Prepared};
@@ -18,9 +19,9 @@ use foresight::ui::{App, AppOptions, Prepared};
 /// The U-Maze with small random weights.
 fn scene() -> Scene {
     let mut scene = Scene::parse(SHIPPED.last().unwrap().text).unwrap();
-    scene.model.weights = None;
-    scene.model.waypoints = Some(16);
-    scene.model.multipliers = Some(vec![1, 2]);
+    scene.model.set_weights(None);
+    scene.model.diffuser_mut().unwrap().waypoints = Some(16);
+    scene.model.diffuser_mut().unwrap().multipliers = Some(vec![1, 2]);
     scene.plan.durations = 3;
     scene.plan.candidates_per_duration = 2;
     scene.plan.denoising_steps = 3;
@@ -444,20 +445,58 @@ fn a_dropped_scene_opens_and_saves_back_to_its_file() {
 }
 
 #[test]
+fn the_windows_title_follows_the_scene() {
+    let mut window = Window::open();
+    let titled = |window: &mut Window, wanted: &str| {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let commands = window.0.output().viewport_output.values().flat_map(|v| &v.commands);
+            let mut titles = commands.filter_map(|command| match command {
+                egui::ViewportCommand::Title(title) => Some(title.as_str()),
+                _ => None,
+            });
+            if let Some(title) = titles.next() {
+                assert_eq!(title, wanted);
+                return;
+            }
+            assert!(Instant::now() < deadline, "the window was never called {wanted}");
+            window.0.step();
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    };
+    let name = window.app().session.scene().title.clone();
+    window.0.get_by_label("new").click();
+    titled(&mut window, &format!("{name} (edited) - foresight"));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mine.toml");
+    let other = Scene { title: "Mine".into(), ..scene() };
+    std::fs::write(&path, other.to_toml()).unwrap();
+    drop_file(&mut window, path);
+    titled(&mut window, "Mine - foresight");
+}
+
+#[test]
 fn pictures_and_films_are_written() {
     let mut window = Window::open();
     let folder = tempfile::tempdir().unwrap();
     let ctx = window.0.ctx.clone();
     let purposes = [
-        (foresight::ui::overlays::path_dialog::Purpose::Png, "stage.png"),
-        (foresight::ui::overlays::path_dialog::Purpose::Gif(Clock::Denoising), "chain.gif"),
+        (Purpose::Png, "stage.png", &b"\x89PNG"[..]),
+        (Purpose::Png, "by-its-ending.svg", b"<svg"),
+        (Purpose::Csv, "plan.csv", b"secs,x,y,vx,vy\n0.0000,3.0"),
+        (Purpose::Gif(Clock::Denoising), "chain.gif", b"GIF89a"),
     ];
-    for (purpose, name) in purposes {
+    for (purpose, name, magic) in purposes {
         let path = folder.path().join(name);
         window.0.state_mut().use_path(purpose, path.clone(), &ctx);
-        window.wait("the picture", |_| path.exists());
-        assert!(path.metadata().unwrap().len() > 1000, "{name} is empty");
+        window.wait("the file", |_| path.exists());
+        let bytes = std::fs::read(&path).unwrap();
+        assert!(bytes.starts_with(magic) && bytes.len() > 1000, "{name}");
     }
+    let path = folder.path().join("stage.jpg");
+    window.0.state_mut().use_path(Purpose::Png, path.clone(), &ctx);
+    assert!(window.app().notices.iter().any(|notice| notice.text.contains(".svg")));
+    assert!(!path.exists());
 }
 
 #[test]

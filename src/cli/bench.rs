@@ -58,7 +58,7 @@ impl Bench {
             Err(error) => eprintln!("the window rows are left out: {error:#}"),
         }
         let (scene, opened) = super::open_scene(SHIPPED[0].name, &settings, &device)?;
-        results.extend(plan_rows(&scene, &opened, samples));
+        results.extend(plan_rows(&scene, opened.planner()?, samples));
         results.extend(network_rows(&device.device, samples));
         let table = Table { device: device.name, results };
         if self.json {

@@ -1,5 +1,7 @@
 //! `foresight eval`: scores with n and standard error.
 
+mod occupancy;
+
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
@@ -9,6 +11,7 @@ use serde::Serialize;
 
 use super::{DeviceArgument, Settings};
 use crate::eval::{Estimate, EvalOptions, Evaluation, evaluate};
+use crate::lab::open::OpenedModel;
 use crate::lab::{Checkpoint, Scene, checkpoint};
 use crate::plan::Selection;
 
@@ -22,9 +25,10 @@ pub struct Eval {
     /// Scene files, or names of shipped scenes.
     #[arg(required = true)]
     scenes: Vec<String>,
-    /// Independent episodes.
-    #[arg(long, default_value_t = 100)]
-    episodes: usize,
+    /// Independent episodes (100 if absent), or source states of a
+    /// γ-model (64).
+    #[arg(long)]
+    episodes: Option<usize>,
     /// Draw a new goal for every episode (Multi2D).
     #[arg(long)]
     multi: bool,
@@ -48,7 +52,7 @@ pub struct Eval {
 
 #[derive(Serialize)]
 struct Results {
-    results: Vec<Row>,
+    results: Vec<serde_json::Value>,
 }
 
 #[derive(Serialize)]
@@ -66,24 +70,37 @@ struct Row {
 
 impl Eval {
     pub fn run(self) -> anyhow::Result<()> {
-        if !(1..=1_000_000).contains(&self.episodes) {
-            bail!("{} episodes; use 1 to 1000000", self.episodes);
+        let episodes = self.episodes.unwrap_or(100);
+        if !(1..=1_000_000).contains(&episodes) {
+            bail!("{episodes} episodes; use 1 to 1000000");
         }
         let device = self.device.choose()?;
         let mut results = Vec::new();
         for name in &self.scenes {
             let (scene, mut opened) = super::open_scene(name, &self.settings, &device)
                 .with_context(|| format!("{name} cannot be evaluated"))?;
+            let planner = match &opened.model {
+                OpenedModel::Diffuser(planner) => planner,
+                OpenedModel::Gamma(_) => {
+                    results.push(serde_json::to_value(self.occupancy(
+                        name,
+                        &scene,
+                        &mut opened,
+                        &device.name,
+                    )?)?);
+                    continue;
+                }
+            };
             let options = EvalOptions {
-                episodes: self.episodes,
+                episodes,
                 multi: self.multi,
                 seed: self.seed,
                 settings: scene.plan.clone(),
                 control: scene.control.clone(),
             };
-            let bar = super::progress_bar(self.episodes as u64, "evaluating", self.json);
+            let bar = super::progress_bar(episodes as u64, "evaluating", self.json);
             let evaluation =
-                evaluate(opened.environment.as_mut(), &opened.planner, &options, &mut |done| {
+                evaluate(opened.environment.as_mut(), planner, &options, &mut |done| {
                     bar.set_position(done as u64);
                     ControlFlow::Continue(())
                 })?;
@@ -94,7 +111,7 @@ impl Eval {
                 evaluation,
                 selection: scene.plan.selection,
                 seed: self.seed,
-                preset: opened.planner.diffuser().config.preset.name(),
+                preset: planner.diffuser().config.preset.name(),
                 weights: opened.hash,
                 device: device.name.clone(),
             };
@@ -102,9 +119,10 @@ impl Eval {
                 show(&row);
             }
             if self.record {
-                record(name, &scene, &row)?;
+                let protocol = if self.multi { "Multi2D" } else { "Maze2D" };
+                record(name, &scene, protocol, &score_line(name, &row)?)?;
             }
-            results.push(row);
+            results.push(serde_json::to_value(row)?);
         }
         let text = serde_json::to_string_pretty(&Results { results })?;
         if let Some(out) = &self.out {
@@ -117,18 +135,13 @@ impl Eval {
     }
 }
 
-/// One line per protocol in the header of the weights file.
-fn record(name: &str, scene: &Scene, row: &Row) -> anyhow::Result<()> {
-    let (_, folder) = Scene::open(name)?;
-    let (Some(folder), Some(weights)) = (folder, &scene.model.weights) else {
-        bail!("--record needs a scene file with a weights file beside it");
-    };
+/// The score for the weights' header.
+fn score_line(name: &str, row: &Row) -> anyhow::Result<String> {
     let (Some(score), Some(reached)) = (row.evaluation.score, row.evaluation.reach_rate) else {
         bail!("{name} has no reference scores to record a score with");
     };
-    let protocol = if row.multi { "Multi2D" } else { "Maze2D" };
-    let line = format!(
-        "{protocol} {:.1} ± {:.1}, reached {:.1} % (n {}, {})",
+    Ok(format!(
+        "{:.1} ± {:.1}, reached {:.1} % (n {}, {})",
         score.mean,
         score.se,
         100.0 * reached.mean,
@@ -137,11 +150,21 @@ fn record(name: &str, scene: &Scene, row: &Row) -> anyhow::Result<()> {
             Selection::ReadsMap => "selection reads the map",
             Selection::Blind => "blind selection",
         }
-    );
+    ))
+}
+
+/// One line per protocol in the header of the weights file.
+fn record(name: &str, scene: &Scene, protocol: &str, line: &str) -> anyhow::Result<()> {
+    let (_, folder) = Scene::open(name)?;
+    let (Some(folder), Some(weights)) = (folder, scene.model.weights()) else {
+        bail!("--record needs a scene file with a weights file beside it");
+    };
+    let line = format!("{protocol} {line}");
     let path = folder.join(weights);
     let mut checkpoint = Checkpoint::read(&path)?;
     let earlier = checkpoint.header.provenance.evaluation.take().unwrap_or_default();
-    let kept = earlier.lines().filter(|line| !line.starts_with(protocol));
+    let prefix = format!("{protocol} ");
+    let kept = earlier.lines().filter(|line| !line.starts_with(&prefix));
     let lines: Vec<&str> = kept.chain([line.as_str()]).collect();
     checkpoint.header.provenance.evaluation = Some(lines.join("\n"));
     checkpoint::write(&path, &checkpoint.header, &checkpoint.weights)?;

@@ -4,6 +4,7 @@ mod bench;
 mod collect;
 mod doctor;
 mod eval;
+mod occupancy;
 mod plan;
 mod train;
 mod window;
@@ -35,6 +36,7 @@ enum Command {
     Collect(collect::Collect),
     Train(train::Train),
     Plan(plan::PlanCommand),
+    Occupancy(occupancy::Occupancy),
     Eval(eval::Eval),
     Doctor(doctor::Doctor),
     Bench(bench::Bench),
@@ -42,18 +44,13 @@ enum Command {
 
 /// Run the program; the exit code is non-zero after any error.
 pub fn run(started: std::time::Instant) -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_env("FORESIGHT_LOG")
-                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error")),
-        )
-        .with_writer(std::io::stderr)
-        .init();
+    start_log();
     let arguments = Arguments::parse();
     let result = match arguments.command {
         Some(Command::Collect(command)) => command.run(),
         Some(Command::Train(command)) => command.run(),
         Some(Command::Plan(command)) => command.run(),
+        Some(Command::Occupancy(command)) => command.run(),
         Some(Command::Eval(command)) => command.run(),
         Some(Command::Doctor(command)) => command.run(),
         Some(Command::Bench(command)) => command.run(),
@@ -66,6 +63,16 @@ pub fn run(started: std::time::Instant) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Log to standard error what `FORESIGHT_LOG` asks for, else errors.
+fn start_log() {
+    /// rfd calls it an error that a machine has no file dialog; the window asks
+    /// for a typed path instead and says so.
+    const USUAL: &str = "error,rfd=off";
+    let filter = tracing_subscriber::EnvFilter::try_from_env("FORESIGHT_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(USUAL));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }
 
 /// `--device`, shared by the commands that compute.
@@ -102,7 +109,7 @@ impl Settings {
         if let Some(weights) = &self.weights {
             // Relative to where the person stands, not to the scene file.
             let weights = std::path::absolute(weights)?;
-            scene.model.weights = Some(weights.display().to_string());
+            scene.model.set_weights(Some(weights.display().to_string()));
         }
         Ok(())
     }

@@ -9,15 +9,15 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{DeviceArgument, Settings};
-use crate::lab::open::Opened;
+use crate::lab::open::{Opened, OpenedModel};
 use crate::lab::{Scene, picture};
 use crate::picture::Mode;
 use crate::plan::{Film, Plan, PlanRequest, Pursuit, Rollout};
 
 /// Plan from a start to a goal and write the result.
 ///
-/// The ending of --out chooses the form: .json, .csv (one state a row), .png
-/// or .gif (the denoising, then the ball).
+/// The ending of --out chooses the form: .json, .csv (one state a row), .png,
+/// .svg or .gif (the denoising, then the ball).
 #[derive(Args, Debug)]
 pub struct PlanCommand {
     /// A scene file, or the name of a shipped scene.
@@ -62,7 +62,7 @@ impl PlanCommand {
         self.adjust(&mut scene)?;
         let request = request(&scene, &mut opened)?;
         let film = opened
-            .planner
+            .planner()?
             .plan(1, Arc::clone(&request), &mut |_| ControlFlow::Continue(()))?
             .context("the plan was cancelled")?;
         let plan = film.plan.clone().context("the planner drew no candidate")?;
@@ -72,10 +72,13 @@ impl PlanCommand {
             request: &request,
             control: &scene.control,
         };
-        let rollout = opened
-            .planner
+        let OpenedModel::Diffuser(planner) = &opened.model else {
+            bail!("{} does not plan", self.scene);
+        };
+        let preset = planner.diffuser().config.preset.name();
+        let rollout = planner
             .pursue(opened.environment.as_mut(), task, &mut |_| ControlFlow::Continue(()))?;
-        let summary = self.summary(&film, &plan, &rollout, &opened, &device.name);
+        let summary = self.summary(&film, &plan, &rollout, [preset, &opened.hash, &device.name]);
         if let Some(out) = &self.out {
             self.write(out, &scene, &film, &plan, &rollout, summary.clone())?;
         }
@@ -109,14 +112,13 @@ impl PlanCommand {
         film: &Film,
         plan: &Plan,
         rollout: &Rollout,
-        opened: &Opened,
-        device: &str,
+        [preset, weights, device]: [&str; 3],
     ) -> Value {
         json!({
             "scene": super::scene_name(&self.scene),
             "seed": film.request.seed,
-            "preset": opened.planner.diffuser().config.preset.name(),
-            "weights": opened.hash,
+            "preset": preset,
+            "weights": weights,
             "device": device,
             "start": film.request.start,
             "goal": film.request.goal,
@@ -166,10 +168,14 @@ impl PlanCommand {
                 let value = self.full(scene, film, plan, rollout, summary);
                 serde_json::to_vec_pretty(&value)?
             }
-            "csv" => csv(plan).into_bytes(),
-            "png" => picture::still(scene, film, Some(rollout), mode)?,
+            "csv" => {
+                let environment = scene.make_environment()?;
+                picture::csv(plan, &environment.spec().observation).into_bytes()
+            }
+            "png" => picture::png(&picture::still(scene, film, Some(rollout))?, mode)?,
+            "svg" => picture::svg(&picture::still(scene, film, Some(rollout))?, mode)?,
             "gif" => picture::movie(scene, film, Some(rollout), mode)?,
-            _ => bail!("{} must end in .json, .csv, .png or .gif", out.display()),
+            _ => bail!("{} must end in .json, .csv, .png, .svg or .gif", out.display()),
         };
         Ok(crate::files::write_atomic(out, &bytes)?)
     }
@@ -245,16 +251,6 @@ fn request(scene: &Scene, opened: &mut Opened) -> anyhow::Result<Arc<PlanRequest
         seed: scene.stage.seed,
         near_duration: None,
     }))
-}
-
-fn csv(plan: &Plan) -> String {
-    let mut text = String::from("secs,x,y,vx,vy\n");
-    for (step, state) in plan.states.iter().enumerate() {
-        let secs = step as f32 * plan.dt_secs;
-        let numbers: Vec<String> = state.iter().map(|value| format!("{value:.6}")).collect();
-        text.push_str(&format!("{secs:.4},{}\n", numbers.join(",")));
-    }
-    text
 }
 
 /// `x,y`.

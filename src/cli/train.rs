@@ -41,7 +41,7 @@ pub struct Train {
 impl Train {
     pub fn run(self) -> anyhow::Result<()> {
         let (scene, folder) = Scene::open(&self.scene)?;
-        let out = match (&self.out, &scene.model.weights, folder) {
+        let out = match (&self.out, scene.model.weights(), folder) {
             (Some(out), _, _) => out.clone(),
             (None, Some(weights), Some(folder)) => folder.join(weights),
             (None, _, _) => bail!("say where the weights go with --out FILE"),

@@ -93,6 +93,7 @@ mod tests {
         let config = EnvironmentConfig {
             id: "maze2d".into(),
             maze: maze.into(),
+            door_width: None,
             max_steps,
             reference_scores: None,
         };

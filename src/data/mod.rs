@@ -6,6 +6,7 @@ mod episodes;
 mod normalizer;
 mod npz;
 mod segments;
+mod stretches;
 mod windows;
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,7 @@ pub use collect::collect;
 pub use episodes::{Episodes, MAX_TRANSITIONS};
 pub use normalizer::LimitsNormalizer;
 pub use npz::{read_npz, write_npz};
+pub use stretches::{STRETCH_STEPS, StretchSizes, Stretches, collect_stretches};
 pub use windows::{Duration, WindowBatch, WindowConfig, Windows};
 
 /// How a scene's data set is made.

@@ -11,9 +11,9 @@ use super::{EnvError, MazeLayout, Policy, Workspace};
 use crate::rng::Rng;
 
 /// Action per meter of distance to the waypoint.
-const POSITION_GAIN: f32 = 10.0;
+pub(super) const POSITION_GAIN: f32 = 10.0;
 /// Action per m/s of velocity.
-const VELOCITY_GAIN: f32 = -1.0;
+pub(super) const VELOCITY_GAIN: f32 = -1.0;
 /// A waypoint counts as reached within this distance, in m ...
 const REACH: f32 = 0.1;
 /// ... when the last step moved the ball by less than this, in m.
@@ -152,6 +152,7 @@ mod tests {
         let config = EnvironmentConfig {
             id: "maze2d".into(),
             maze: MEDIUM.into(),
+            door_width: None,
             max_steps: 600,
             reference_scores: None,
         };

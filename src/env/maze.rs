@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use super::maze_layout::MazeLayout;
 use super::maze_space::BODY_RADIUS;
-use super::physics::{DT_SECS, Physics};
+use super::physics::{DT_SECS, MAZE_BALL, Physics};
 use super::{
-    Dimension, EnvError, Environment, EnvironmentConfig, EnvironmentSpec, Policy,
-    WaypointController, Workspace,
+    Dimension, EnvError, Environment, EnvironmentConfig, EnvironmentSpec, MarkovPolicy, Policy,
+    PolicyRow, StateDimension, WaypointController, Workspace, check_finite, maze_policies,
+    wrong_length,
 };
 use crate::rng::Rng;
 
@@ -22,6 +23,11 @@ const GOAL_RADIUS: f32 = 0.5;
 const SPREAD: f64 = 0.1;
 /// Standard deviation of the initial velocity, in m/s.
 const INITIAL_VELOCITY: f32 = 0.1;
+/// Exploring starts move at up to this speed on each axis, in m/s.
+const EXPLORING_VELOCITY: f64 = 5.0;
+/// No velocity exceeds this: clipped to 5 m/s before a step, it is at most
+/// 5.2263 m/s after it.
+const VELOCITY_BOUND: f32 = 5.3;
 /// A state may press the ball this deep into a wall, in m. Contacts do that for
 /// a few steps after a hit, so recorded states stay usable.
 const MAX_OVERLAP: f32 = 0.05;
@@ -43,21 +49,12 @@ impl Maze2d {
     /// A maze [`MazeLayout::parse`] refuses, an episode of no steps, or
     /// reference scores that do not increase.
     pub fn new(config: &EnvironmentConfig) -> Result<Self, EnvError> {
-        if config.max_steps == 0 {
-            return Err(EnvError::State("max_steps must be at least 1".into()));
-        }
-        if let Some([low, high]) = config.reference_scores
-            && !(low.is_finite() && high.is_finite() && low < high)
-        {
-            return Err(EnvError::State(format!(
-                "reference_scores must be two increasing numbers, not [{low}, {high}]"
-            )));
-        }
+        config.check()?;
         let layout = Arc::new(MazeLayout::parse(&config.maze)?);
         let mut maze = Self {
-            spec: spec(config),
+            spec: spec(config, layout.bounds()),
             cells: layout.free_cells(),
-            physics: Physics::new(&layout.touchable_walls(), layout.corner(), BODY_RADIUS),
+            physics: Physics::among_squares(MAZE_BALL, &layout.touchable_walls(), layout.corner()),
             goal: integer_position(layout.goal_cell()),
             layout,
         };
@@ -143,6 +140,35 @@ impl Environment for Maze2d {
         self.goal = self.random_position(rng);
     }
 
+    fn explore(&mut self, rng: &mut Rng) {
+        // Half the width of the free middle of a cell is over 0.4 on both axes,
+        // so every draw has a chance of at least 0.64.
+        let [x, y] = loop {
+            let center = self.layout.center_of_cell(self.cells[rng.below(self.cells.len())]);
+            let position = center.map(|middle| middle + rng.uniform(-0.5, 0.5) as f32);
+            if self.layout.is_free_with_margin(position, BODY_RADIUS) {
+                break position;
+            }
+        };
+        let mut speed = || rng.uniform(-EXPLORING_VELOCITY, EXPLORING_VELOCITY) as f32;
+        self.physics.set_state([x, y, speed(), speed()]);
+    }
+
+    fn state_reward(&self, state: &[f32]) -> f32 {
+        match *state {
+            [x, y, ..] if (x - self.goal[0]).hypot(y - self.goal[1]) <= GOAL_RADIUS => 1.0,
+            _ => 0.0,
+        }
+    }
+
+    fn policies(&self) -> &'static [PolicyRow] {
+        maze_policies::POLICIES
+    }
+
+    fn policy(&self, id: &str) -> Result<Arc<dyn MarkovPolicy>, EnvError> {
+        maze_policies::policy(&self.layout, id)
+    }
+
     fn step(&mut self, action: &[f32]) -> f32 {
         // A missing or undefined force is no force.
         let force = |axis: usize| match action.get(axis) {
@@ -150,9 +176,7 @@ impl Environment for Maze2d {
             _ => 0.0,
         };
         self.physics.step([force(0), force(1)]);
-        let [x, y, ..] = self.physics.state();
-        let distance = (x - self.goal[0]).hypot(y - self.goal[1]);
-        if distance <= GOAL_RADIUS { 1.0 } else { 0.0 }
+        self.state_reward(&self.physics.state())
     }
 
     fn workspace(&self) -> Arc<dyn Workspace> {
@@ -164,8 +188,15 @@ impl Environment for Maze2d {
     }
 }
 
-fn spec(config: &EnvironmentConfig) -> EnvironmentSpec {
+fn spec(config: &EnvironmentConfig, [x_min, y_min, x_max, y_max]: [f32; 4]) -> EnvironmentSpec {
     let dimension = |name, unit| Dimension { name, unit };
+    let state = |name: &str, unit: &str, low, high| StateDimension {
+        name: name.into(),
+        unit: unit.into(),
+        low,
+        high,
+        periodic: false,
+    };
     EnvironmentSpec {
         id: "maze2d",
         observation: vec![
@@ -173,6 +204,12 @@ fn spec(config: &EnvironmentConfig) -> EnvironmentSpec {
             dimension("y", "m"),
             dimension("vx", "m/s"),
             dimension("vy", "m/s"),
+        ],
+        state: vec![
+            state("x", "m", x_min, x_max),
+            state("y", "m", y_min, y_max),
+            state("vx", "m/s", -VELOCITY_BOUND, VELOCITY_BOUND),
+            state("vy", "m/s", -VELOCITY_BOUND, VELOCITY_BOUND),
         ],
         action: vec![dimension("fx", "100 N"), dimension("fy", "100 N")],
         dt_secs: DT_SECS,
@@ -187,19 +224,6 @@ fn integer_position([w, h]: [usize; 2]) -> [f32; 2] {
     [w as f32, h as f32]
 }
 
-fn check_finite(what: &str, values: &[f32]) -> Result<(), EnvError> {
-    match values.iter().all(|value| value.is_finite()) {
-        true => Ok(()),
-        false => Err(EnvError::State(format!(
-            "the {what} {values:?} has a number that is not finite; give ordinary numbers"
-        ))),
-    }
-}
-
-fn wrong_length(what: &str, names: &str, got: usize) -> EnvError {
-    EnvError::State(format!("a {what} is {names}, and {got} numbers were given"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,6 +233,7 @@ mod tests {
         EnvironmentConfig {
             id: "maze2d".into(),
             maze: maze.into(),
+            door_width: None,
             max_steps: 300,
             reference_scores: Some([23.85, 161.86]),
         }
@@ -239,6 +264,40 @@ mod tests {
             let deviation = (speed / (2.0 * resets as f32)).sqrt();
             assert!((deviation - 0.1).abs() < 0.01, "{deviation}");
         }
+    }
+
+    #[test]
+    fn exploring_starts_fill_the_free_space_and_the_velocities() {
+        let mut maze = maze(U_MAZE);
+        let mut rng = Rng::stream(1, "explore");
+        let n = 20_000;
+        let (mut near_walls, mut fast) = (0, 0);
+        for _ in 0..n {
+            maze.explore(&mut rng);
+            let state = maze.state();
+            maze.set_state(&state).unwrap();
+            for (value, dimension) in state.iter().zip(&maze.spec.state) {
+                assert!((dimension.low..=dimension.high).contains(value), "{state:?}");
+            }
+            near_walls += usize::from(!maze.layout.is_free_with_margin([state[0], state[1]], 0.2));
+            fast += usize::from(state[2].abs() > 2.5 && state[3].abs() > 2.5);
+        }
+        // A corridor's cell is free over a width of 0.8, 0.2 of it near its walls.
+        let share = near_walls as f32 / n as f32;
+        assert!((0.2..0.35).contains(&share), "{share}");
+        assert!((fast as f32 / n as f32 - 0.25).abs() < 0.02, "{fast}");
+    }
+
+    #[test]
+    fn a_state_pays_what_a_step_into_it_paid() {
+        let mut maze = maze(OPEN);
+        let mut rng = Rng::stream(2, "rewards");
+        for _ in 0..2000 {
+            maze.explore(&mut rng);
+            let reward = maze.step(&[0.0, 0.0]);
+            assert_eq!(reward, maze.state_reward(&maze.state()));
+        }
+        assert_eq!(maze.state_reward(&[]), 0.0);
     }
 
     #[test]
@@ -323,6 +382,8 @@ mod tests {
         assert!(refused(|config| config.max_steps = 0).contains("max_steps"));
         assert!(refused(|config| config.maze = "???".into()).contains("row 1, column 1"));
         assert!(refused(|config| config.id = "moon".into()).contains("maze2d"));
+        let unknown = maze(U_MAZE).policy("psychic").err().unwrap().to_string();
+        assert!(unknown.contains("psychic") && unknown.contains("to-goal, random"), "{unknown}");
         assert!(
             refused(|config| config.reference_scores = Some([2.0, 1.0])).contains("increasing")
         );

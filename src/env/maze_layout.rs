@@ -182,6 +182,18 @@ impl MazeLayout {
         Some(path)
     }
 
+    /// The cell after every cell, row by row, on its [`MazeLayout::shortest_path`]
+    /// to `target`; `None` at `target` itself and where no path leads.
+    pub(super) fn next_cells(&self, target: [usize; 2]) -> Vec<Option<[usize; 2]>> {
+        let distances = self.distances_to(target);
+        let distance = |[w, h]: [usize; 2]| distances.get(w * self.columns + h).copied().flatten();
+        let next = |cell| {
+            let nearer = distance(cell)?.checked_sub(1)?;
+            self.neighbors(cell).find(|&next| distance(next) == Some(nearer))
+        };
+        self.cells().map(next).collect()
+    }
+
     /// Steps from every cell to `target`; `None` where no path leads.
     fn distances_to(&self, target: [usize; 2]) -> Vec<Option<usize>> {
         let mut distances = vec![None; self.walls.len()];

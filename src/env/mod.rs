@@ -4,10 +4,19 @@
 //! tensors or pixels.
 
 mod controller;
+mod four_rooms;
+mod grid;
 mod maze;
 mod maze_layout;
+mod maze_policies;
 mod maze_space;
+mod occupancy;
+mod pendulum;
 mod physics;
+mod policies;
+mod rooms_space;
+mod sparse;
+mod tabular;
 
 use std::sync::Arc;
 
@@ -16,8 +25,14 @@ use serde::{Deserialize, Serialize};
 use crate::rng::Rng;
 
 pub use controller::WaypointController;
+pub use four_rooms::FourRooms;
+pub use grid::Grid;
 pub use maze::Maze2d;
 pub use maze_layout::{LARGE, MEDIUM, MazeLayout, OPEN, U_MAZE};
+pub use occupancy::{Source, ValueEstimate, monte_carlo, values_monte_carlo};
+pub use pendulum::Pendulum;
+pub use rooms_space::RoomsSpace;
+pub use tabular::{Chain, Optimum, cell_rewards, value_iteration};
 
 /// What was wrong with a state, a goal or an environment's description.
 #[derive(Debug, thiserror::Error, PartialEq)]
@@ -28,9 +43,19 @@ pub enum EnvError {
     /// The maze text cannot be used.
     #[error("the maze cannot be used: {0}")]
     Maze(String),
+    /// A grid that does not fit, or numbers that do not fit it.
+    #[error("the grid cannot be used: {0}")]
+    Grid(String),
     /// A state or goal that cannot be taken up.
     #[error("{0}")]
     State(String),
+}
+
+impl EnvError {
+    fn unknown_policy(id: &str, known: &[PolicyRow]) -> Self {
+        let ids: Vec<_> = known.iter().map(|row| row.id).collect();
+        EnvError::State(format!("there is no policy \"{id}\"; known ones: {}", ids.join(", ")))
+    }
 }
 
 /// One coordinate of an observation or an action.
@@ -42,6 +67,21 @@ pub struct Dimension {
     pub unit: &'static str,
 }
 
+/// One coordinate of the state space, over which occupancies are densities.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StateDimension {
+    /// Short name (`theta`, `x`, ...).
+    pub name: String,
+    /// Unit, for axes and tables.
+    pub unit: String,
+    /// Smallest value states take up.
+    pub low: f32,
+    /// Largest value states take up.
+    pub high: f32,
+    /// Whether `low` and `high` are the same place (angles).
+    pub periodic: bool,
+}
+
 /// What an environment is, in numbers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EnvironmentSpec {
@@ -49,6 +89,9 @@ pub struct EnvironmentSpec {
     pub id: &'static str,
     /// Observation coordinates in order; for Maze2D `x, y, vx, vy`.
     pub observation: Vec<Dimension>,
+    /// State coordinates in order, as [`Environment::state`] gives them. Angles
+    /// lie in `[low, high)`.
+    pub state: Vec<StateDimension>,
     /// Action coordinates in order; every action lies in `[-1, 1]`.
     pub action: Vec<Dimension>,
     /// Seconds per step.
@@ -85,8 +128,13 @@ pub trait Environment: Send {
     fn spec(&self) -> &EnvironmentSpec;
     /// Draw a new initial state. The goal stays.
     fn reset(&mut self, rng: &mut Rng);
-    /// The full state, equal to the observation for these environments.
+    /// The full state, one number per entry of `spec().state`.
     fn state(&self) -> Vec<f32>;
+    /// What a policy or model is shown of the state, one number per entry of
+    /// `spec().observation`.
+    fn observation(&self) -> Vec<f32> {
+        self.state()
+    }
     /// Put the environment in `state`.
     ///
     /// # Errors
@@ -103,6 +151,18 @@ pub trait Environment: Send {
     fn default_goal(&self) -> Vec<f32>;
     /// Move the goal to a random legal place (the multi-task benchmark).
     fn randomize_goal(&mut self, rng: &mut Rng);
+    /// Draw a state from the whole state space, uniformly over what is legal
+    /// (exploring starts). The goal stays.
+    fn explore(&mut self, rng: &mut Rng);
+    /// The reward r(s) of being in `state`, without any cost of acting.
+    fn state_reward(&self, state: &[f32]) -> f32;
+    /// The Markov policies that can be asked anywhere, the default first.
+    fn policies(&self) -> &'static [PolicyRow];
+    /// The policy of that id.
+    ///
+    /// # Errors
+    /// An id that is not in [`Environment::policies`].
+    fn policy(&self, id: &str) -> Result<Arc<dyn MarkovPolicy>, EnvError>;
     /// Advance one step of `spec().dt_secs`; the action is clipped to
     /// `[-1, 1]` per coordinate. Returns the reward.
     fn step(&mut self, action: &[f32]) -> f32;
@@ -110,6 +170,30 @@ pub trait Environment: Send {
     fn workspace(&self) -> Arc<dyn Workspace>;
     /// The controller that makes this environment's data.
     fn behavior(&self) -> Box<dyn Policy>;
+}
+
+/// A Markov policy pi(a | s, goal): it remembers nothing and answers anywhere.
+pub trait MarkovPolicy: Send + Sync {
+    /// Draw an action for `state`, within `[-1, 1]` per coordinate. `goal` has
+    /// one number per entry of `spec().goal_dims`.
+    fn act(&self, state: &[f32], goal: &[f32], rng: &mut Rng) -> Vec<f32>;
+    /// The law of [`MarkovPolicy::act`] as a few actions with weights that sum
+    /// to 1, at most 9 per coordinate: a 7-node Gauss-Hermite rule for Gaussian
+    /// noise; where the bounds clip it, an atom with the exact mass at each
+    /// bound and a 7-node Gauss-Legendre rule between them, as for uniform
+    /// actions. One entry if the policy does not draw.
+    fn quadrature(&self, state: &[f32], goal: &[f32]) -> Vec<(Vec<f32>, f32)>;
+}
+
+/// A row of an environment's Markov policies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PolicyRow {
+    /// Key in scene files.
+    pub id: &'static str,
+    /// Shown in menus.
+    pub title: &'static str,
+    /// One sentence for tooltips.
+    pub help: &'static str,
 }
 
 /// A goal-reaching behavior policy.
@@ -135,11 +219,31 @@ pub struct EnvironmentConfig {
     /// columns are y, as in D4RL.
     #[serde(default)]
     pub maze: String,
+    /// Width of the doors in m (four rooms).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub door_width: Option<f32>,
     /// Episode length in steps.
     pub max_steps: usize,
     /// Returns that map to a normalized score of 0 and 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference_scores: Option<[f32; 2]>,
+}
+
+impl EnvironmentConfig {
+    /// Refuse what no environment can have.
+    fn check(&self) -> Result<(), EnvError> {
+        if self.max_steps == 0 {
+            return Err(EnvError::State("max_steps must be at least 1".into()));
+        }
+        match self.reference_scores {
+            Some([low, high]) if !(low.is_finite() && high.is_finite() && low < high) => {
+                Err(EnvError::State(format!(
+                    "reference_scores must be two increasing numbers, not [{low}, {high}]"
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// A row of the registry.
@@ -155,12 +259,26 @@ pub struct EnvironmentRow {
 }
 
 /// Every environment there is.
-pub const ALL: &[EnvironmentRow] = &[EnvironmentRow {
-    id: "maze2d",
-    title: "Maze2D",
-    help: "A force-driven ball in a grid maze, with D4RL's constants and layouts.",
-    make: |config| Ok(Box::new(Maze2d::new(config)?)),
-}];
+pub const ALL: &[EnvironmentRow] = &[
+    EnvironmentRow {
+        id: "maze2d",
+        title: "Maze2D",
+        help: "A force-driven ball in a grid maze, with D4RL's constants and layouts.",
+        make: |config| Ok(Box::new(Maze2d::new(config)?)),
+    },
+    EnvironmentRow {
+        id: "pendulum",
+        title: "Pendulum",
+        help: "A torque-limited pendulum to swing up, Gymnasium's Pendulum-v1.",
+        make: |config| Ok(Box::new(Pendulum::new(config)?)),
+    },
+    EnvironmentRow {
+        id: "four-rooms",
+        title: "Four rooms",
+        help: "A ball that goes through doors between four rooms, with GCSL's geometry.",
+        make: |config| Ok(Box::new(FourRooms::new(config)?)),
+    },
+];
 
 /// Build the environment a scene describes.
 ///
@@ -177,4 +295,17 @@ pub fn make(config: &EnvironmentConfig) -> Result<Box<dyn Environment>, EnvError
 fn known_ids() -> String {
     let ids: Vec<_> = ALL.iter().map(|row| row.id).collect();
     ids.join(", ")
+}
+
+fn check_finite(what: &str, values: &[f32]) -> Result<(), EnvError> {
+    match values.iter().all(|value| value.is_finite()) {
+        true => Ok(()),
+        false => Err(EnvError::State(format!(
+            "the {what} {values:?} has a number that is not finite; give ordinary numbers"
+        ))),
+    }
+}
+
+fn wrong_length(what: &str, names: &str, got: usize) -> EnvError {
+    EnvError::State(format!("a {what} is {names}, and {got} numbers were given"))
 }

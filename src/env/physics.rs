@@ -1,57 +1,96 @@
-//! The ball among wall squares, on rapier2d. No other file names rapier2d.
+//! The ball among walls, on rapier2d. No other file names rapier2d.
 //!
-//! D4RL's simulator integrates joint damping implicitly: with force `f`, mass
-//! `m` and damping 1, a free step of `h` seconds is
+//! MuJoCo integrates joint damping implicitly: with force `f`, mass `m` and
+//! damping 1, a free step of `h` seconds is
 //! `v' = v + h (f - v) / (m + h)`, `x' = x + h v'`. Rapier damps only after it
 //! has moved the body, so the free velocity is computed here and rapier's part
 //! is the contacts.
 
 use rapier2d::prelude::{
-    ColliderBuilder, IVector, IntegrationParameters, PhysicsWorld, RigidBodyBuilder,
+    ColliderBuilder, IVector, IntegrationParameters, PhysicsWorld, Pose, RigidBodyBuilder,
     RigidBodyHandle, SharedShape, Vector,
 };
 
 /// Seconds per step.
 pub(super) const DT_SECS: f32 = 0.01;
-/// Mass of a ball of radius 0.1 m and density 1000 kg/m³, in kg.
-pub(super) const MASS: f32 = 4.188_79;
-/// Force at action 1, in newtons.
-const GEAR: f32 = 100.0;
 /// Force per velocity, in N s/m, on each axis.
 const DAMPING: f32 = 1.0;
-/// Velocity is clipped to this on each axis before every step, in m/s.
-pub(super) const MAX_VELOCITY: f32 = 5.0;
+/// Maze2D's ball: radius 0.1 m and density 1000 kg/m³ in three dimensions.
+pub(super) const MAZE_BALL: Ball = Ball {
+    radius: 0.1,
+    mass: 4.188_79,
+    gear: 100.0,
+    max_velocity: 5.0,
+    // A step at full speed on both axes goes 0.074 m.
+    contact_reach: 0.16,
+    slop: 0.005,
+};
 
-/// Walls are foreseen within half of this, in m, and a step at full speed on
-/// both axes goes 0.074 m. With less, the ball dips into walls before it is
-/// stopped.
-const CONTACT_REACH: f32 = 0.16;
+/// What moves.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ball {
+    /// In m.
+    pub(super) radius: f32,
+    /// In kg.
+    pub(super) mass: f32,
+    /// Force at action 1, in newtons.
+    pub(super) gear: f32,
+    /// Velocity is clipped to this on each axis before every step, in m/s.
+    pub(super) max_velocity: f32,
+    /// Walls are foreseen within half of this, in m, which must be more than a
+    /// step goes: otherwise the ball dips into walls before it is stopped.
+    pub(super) contact_reach: f32,
+    /// How deep the ball may rest in a wall, in m.
+    pub(super) slop: f32,
+}
+
+impl Ball {
+    /// The velocity after a step that meets no wall, on one axis.
+    pub(super) fn free_velocity(&self, velocity: f32, action: f32) -> f32 {
+        let velocity = velocity.clamp(-self.max_velocity, self.max_velocity);
+        let force = self.gear * action - DAMPING * velocity;
+        velocity + DT_SECS * force / (self.mass + DT_SECS * DAMPING)
+    }
+}
 
 /// A ball and the walls around it.
 pub(super) struct Physics {
+    ball: Ball,
     walls: SharedShape,
     corner: [f32; 2],
-    radius: f32,
     world: PhysicsWorld,
-    ball: RigidBodyHandle,
+    body: RigidBodyHandle,
 }
 
 impl Physics {
-    /// A ball of `radius` among unit squares, at rest in the origin. Square
-    /// `(0, 0)` of `walls` has its lower corner at `corner`.
-    pub(super) fn new(walls: &[[i64; 2]], corner: [f32; 2], radius: f32) -> Self {
+    /// A ball among unit squares, at rest in the origin. Square `(0, 0)` of
+    /// `walls` has its lower corner at `corner`.
+    pub(super) fn among_squares(ball: Ball, walls: &[[i64; 2]], corner: [f32; 2]) -> Self {
         // One shape for all: the seams between squares of their own would stop
         // a ball that is pressed against them while it slides along.
         let squares: Vec<_> = walls.iter().map(|&[w, h]| IVector::new(w as _, h as _)).collect();
-        let walls = SharedShape::voxels(Vector::ONE, &squares);
-        let (world, ball) = build(&walls, corner, radius, [0.0; 4]);
-        Self { walls, corner, radius, world, ball }
+        Self::new(ball, SharedShape::voxels(Vector::ONE, &squares), corner)
+    }
+
+    /// A ball among segments from one point to another, thickened by `radius`,
+    /// at rest in the origin.
+    pub(super) fn among_capsules(ball: Ball, segments: &[[[f32; 2]; 2]], radius: f32) -> Self {
+        let capsule = |&[from, to]: &[[f32; 2]; 2]| {
+            let shape = SharedShape::capsule(Vector::from(from), Vector::from(to), radius);
+            (Pose::IDENTITY, shape)
+        };
+        Self::new(ball, SharedShape::compound(segments.iter().map(capsule).collect()), [0.0; 2])
+    }
+
+    fn new(ball: Ball, walls: SharedShape, corner: [f32; 2]) -> Self {
+        let (world, body) = build(&ball, &walls, corner, [0.0; 4]);
+        Self { ball, walls, corner, world, body }
     }
 
     /// Position and velocity.
     pub(super) fn state(&self) -> [f32; 4] {
-        let ball = &self.world.bodies[self.ball];
-        let (position, velocity) = (ball.translation(), ball.linvel());
+        let body = &self.world.bodies[self.body];
+        let (position, velocity) = (body.translation(), body.linvel());
         [position.x, position.y, velocity.x, velocity.y]
     }
 
@@ -60,19 +99,18 @@ impl Physics {
         // Rapier solves contacts in the order it found them, which changes the
         // last bits. A new world forgets where the ball has been, so that what
         // follows depends on the state alone.
-        (self.world, self.ball) = build(&self.walls, self.corner, self.radius, state);
+        (self.world, self.body) = build(&self.ball, &self.walls, self.corner, state);
     }
 
     /// One step under `action`, each coordinate in `[-1, 1]`.
     pub(super) fn step(&mut self, action: [f32; 2]) {
-        let ball = &mut self.world.bodies[self.ball];
-        let velocity = ball.linvel();
-        let free = |velocity: f32, action: f32| {
-            let velocity = velocity.clamp(-MAX_VELOCITY, MAX_VELOCITY);
-            velocity + DT_SECS * (GEAR * action - DAMPING * velocity) / (MASS + DT_SECS * DAMPING)
-        };
-        ball.set_linvel(
-            Vector::new(free(velocity.x, action[0]), free(velocity.y, action[1])),
+        let body = &mut self.world.bodies[self.body];
+        let velocity = body.linvel();
+        body.set_linvel(
+            Vector::new(
+                self.ball.free_velocity(velocity.x, action[0]),
+                self.ball.free_velocity(velocity.y, action[1]),
+            ),
             true,
         );
         self.world.step();
@@ -80,16 +118,17 @@ impl Physics {
 }
 
 fn build(
+    ball: &Ball,
     walls: &SharedShape,
     corner: [f32; 2],
-    radius: f32,
     [x, y, vx, vy]: [f32; 4],
 ) -> (PhysicsWorld, RigidBodyHandle) {
     let mut world = PhysicsWorld {
         gravity: Vector::ZERO,
         integration_parameters: IntegrationParameters {
             dt: DT_SECS,
-            normalized_prediction_distance: CONTACT_REACH,
+            normalized_prediction_distance: ball.contact_reach,
+            normalized_allowed_linear_error: ball.slop,
             // A contact is never met with an outdated distance or impulse.
             contact_recycling: false,
             warmstart_coefficient: 0.0,
@@ -108,9 +147,9 @@ fn build(
         .linvel(Vector::new(vx, vy))
         .lock_rotations()
         .can_sleep(false);
-    let shape = ColliderBuilder::ball(radius).mass(MASS).friction(0.0).restitution(0.0);
-    let (ball, _) = world.insert(body, shape);
-    (world, ball)
+    let shape = ColliderBuilder::ball(ball.radius).mass(ball.mass);
+    let (body, _) = world.insert(body, shape.friction(0.0).restitution(0.0));
+    (world, body)
 }
 
 #[cfg(test)]
@@ -121,25 +160,25 @@ mod tests {
 
     /// A ball far from any wall.
     fn free_ball(state: [f32; 4]) -> Physics {
-        let mut physics = Physics::new(&[[1000, 1000]], [0.0; 2], 0.1);
+        let mut physics = Physics::among_squares(MAZE_BALL, &[[1000, 1000]], [0.0; 2]);
         physics.set_state(state);
         physics
     }
 
     fn in_maze(text: &str) -> (Physics, MazeLayout) {
         let layout = MazeLayout::parse(text).unwrap();
-        (Physics::new(&layout.touchable_walls(), layout.corner(), 0.1), layout)
+        (Physics::among_squares(MAZE_BALL, &layout.touchable_walls(), layout.corner()), layout)
     }
 
     #[test]
     fn the_mass_is_that_of_the_ball() {
         let exact = 1000.0 * 4.0 / 3.0 * std::f64::consts::PI * 0.1_f64.powi(3);
-        assert!((f64::from(MASS) - exact).abs() < 1e-5);
+        assert!((f64::from(MAZE_BALL.mass) - exact).abs() < 1e-5);
     }
 
     #[test]
     fn a_free_step_follows_the_closed_form() {
-        let (mass, h) = (f64::from(MASS), 0.01);
+        let (mass, h) = (f64::from(MAZE_BALL.mass), 0.01);
         let (mut position, mut velocity) = ([0.5_f64, -0.25], [0.1_f64, -0.2]);
         let mut physics = free_ball([0.5, -0.25, 0.1, -0.2]);
         let mut rng = Rng::stream(0, "free flight");
@@ -166,7 +205,7 @@ mod tests {
         physics.step([1.0, 0.0]);
         assert!((physics.state()[2] - 0.238_16).abs() < 1e-5);
         let mut steps = 1;
-        while physics.state()[2] <= MAX_VELOCITY {
+        while physics.state()[2] <= MAZE_BALL.max_velocity {
             physics.step([1.0, 0.0]);
             steps += 1;
         }

@@ -1,8 +1,11 @@
 //! Measuring planners: returns, reach rates and times, each with n and
 //! standard error.
 
+pub mod gamma;
 mod goal_reaching;
+pub mod occupancy;
 mod statistics;
+pub mod transport;
 
 pub use goal_reaching::{EvalOptions, Evaluation, evaluate};
 pub use statistics::{Estimate, quantile};

@@ -9,11 +9,10 @@ use burn::tensor::{Device, Tensor, TensorData};
 use serde::Serialize;
 
 use super::device::median_ms;
-use super::open::Opened;
 use super::scene::Scene;
 use crate::nn::adam::ModuleAdam;
 use crate::nn::temporal_unet::TemporalUnetConfig;
-use crate::plan::PlanRequest;
+use crate::plan::{PlanRequest, Planner};
 use crate::rng::Rng;
 
 /// Largest resident size of this process so far; `None` where the system does
@@ -104,7 +103,7 @@ pub fn network_rows(device: &Device, samples: usize) -> Vec<BenchRow> {
 }
 
 /// Planning rows: the scene's full request and the one made while dragging.
-pub fn plan_rows(scene: &Scene, opened: &Opened, samples: usize) -> Vec<BenchRow> {
+pub fn plan_rows(scene: &Scene, planner: &Planner, samples: usize) -> Vec<BenchRow> {
     let request = |seed: u64, near_duration| {
         let [x, y] = scene.stage.start;
         Arc::new(PlanRequest {
@@ -122,7 +121,7 @@ pub fn plan_rows(scene: &Scene, opened: &Opened, samples: usize) -> Vec<BenchRow
             seed += 1;
             let request = request(seed, near_duration);
             // A failure shows in the plan command; here only time counts.
-            let _ = opened.planner.plan(0, request, &mut |_| ControlFlow::Continue(()));
+            let _ = planner.plan(0, request, &mut |_| ControlFlow::Continue(()));
         })
     };
     vec![

@@ -13,9 +13,11 @@ use sha2::{Digest, Sha256};
 use crate::data::LimitsNormalizer;
 use crate::env::EnvironmentConfig;
 use crate::files::{self, FileError};
-use crate::model::ModelError;
 use crate::model::diffuser::{Diffuser, DiffuserConfig};
+use crate::model::gamma::{GammaConfig, GammaModel, GammaNetwork};
 use crate::model::learner::LearnerState;
+use crate::model::{ModelError, ModelNumbers};
+use crate::nn::init::Initializer;
 use crate::nn::weights::{self, HostTensor, NamedTensors};
 
 /// Largest checkpoint read, in bytes.
@@ -49,9 +51,10 @@ pub struct Provenance {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Header {
     /// Every number of the model.
-    pub model: DiffuserConfig,
-    /// Data limits.
-    pub normalizer: LimitsNormalizer,
+    pub model: ModelNumbers,
+    /// Data limits, of a model that normalizes by them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub normalizer: Option<LimitsNormalizer>,
     /// The environment the data came from.
     pub environment: EnvironmentConfig,
     /// Where the weights come from.
@@ -128,7 +131,9 @@ impl Checkpoint {
         asked: &DiffuserConfig,
         device: Device,
     ) -> Result<Diffuser, CheckpointError> {
-        let found = self.header.model;
+        let ModelNumbers::Diffuser(found) = self.header.model else {
+            return Err(other_model(name, "a \u{3b3}-model", "a Diffuser"));
+        };
         found.validate()?;
         let same = found.dims() == asked.dims()
             && found.action_dim == asked.action_dim
@@ -148,14 +153,61 @@ impl Checkpoint {
             );
             return Err(CheckpointError::Mismatch { name: name.to_owned(), why });
         }
-        if self.header.normalizer.dims() != found.dims() {
-            let why = "its data limits have another size".to_owned();
+        let normalizer = self.header.normalizer.filter(|limits| limits.dims() == found.dims());
+        let Some(normalizer) = normalizer else {
+            let why = "its data limits are absent or have another size".to_owned();
             return Err(CheckpointError::Damaged { name: name.to_owned(), why });
-        }
+        };
         let network = found.network().init(0, &device);
         let network = weights::import(network, self.weights).map_err(ModelError::from)?;
-        Ok(Diffuser::new(found, self.header.normalizer, network, device))
+        Ok(Diffuser::new(found, normalizer, network, device))
     }
+
+    /// The gamma-model, checked against what a scene asks for.
+    ///
+    /// # Errors
+    /// Another architecture, policy or state space, or weights that are not
+    /// finite.
+    pub fn gamma(
+        self,
+        name: &str,
+        asked: &GammaConfig,
+        device: Device,
+    ) -> Result<GammaModel, CheckpointError> {
+        let ModelNumbers::Gamma(found) = self.header.model else {
+            return Err(other_model(name, "a Diffuser", "a \u{3b3}-model"));
+        };
+        found.validate()?;
+        let names = |config: &GammaConfig| -> Vec<String> {
+            config.state.iter().map(|dimension| dimension.name.clone()).collect()
+        };
+        let mismatch = |why: String| CheckpointError::Mismatch { name: name.to_owned(), why };
+        let same = found.objective.is_adversarial() == asked.objective.is_adversarial()
+            && found.network() == asked.network()
+            && found.gan() == asked.gan();
+        if !same || names(&found) != names(asked) {
+            return Err(mismatch(format!(
+                "it holds a network of {} couplings, {} bins and width {} over {}, the scene asks for {}, {} and {} over {}; \
+                 change the scene's model section or its weights",
+                found.couplings, found.bins, found.hidden, names(&found).join(", "),
+                asked.couplings, asked.bins, asked.hidden, names(asked).join(", "),
+            )));
+        }
+        if found.policy != asked.policy {
+            return Err(mismatch(format!(
+                "it predicts the policy \"{}\", the scene asks for \"{}\"; train again or change model.policy",
+                found.policy, asked.policy
+            )));
+        }
+        let network = GammaNetwork::init(&found, &mut Initializer::new(0, &device));
+        let network = weights::import(network, self.weights).map_err(ModelError::from)?;
+        Ok(GammaModel::new(found, network, device))
+    }
+}
+
+fn other_model(name: &str, found: &str, asked: &str) -> CheckpointError {
+    let why = format!("it holds {found}, the scene asks for {asked}; change model.id or the weights");
+    CheckpointError::Mismatch { name: name.to_owned(), why }
 }
 
 /// Write averaged weights for planning.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use super::scene::{MAX_SCENE_BYTES, Scene};
 use crate::files::{read_text_limited, write_atomic};
@@ -21,6 +22,8 @@ const TASK_QUEUE: usize = 32;
 const EVENT_QUEUE: usize = 64;
 /// Largest recent list read.
 const MAX_RECENT_BYTES: u64 = 64 * 1024;
+/// A dialog that closes sooner never opened.
+const LEAST_DIALOG: Duration = Duration::from_millis(300);
 /// Name of the recent list in the state folder.
 const RECENT: &str = "recent.txt";
 /// Name of the autosaved scene in the state folder.
@@ -104,8 +107,13 @@ pub enum FileEvent {
     Picked {
         /// Of the question.
         purpose: u64,
-        /// The answer; `None` if canceled or if there is no dialog here.
+        /// The answer; `None` if canceled.
         path: Option<PathBuf>,
+    },
+    /// There is no file dialog here.
+    NoDialog {
+        /// Of the question.
+        purpose: u64,
     },
     /// The recent list was read.
     Recent(Vec<PathBuf>),
@@ -207,9 +215,10 @@ impl FileWorker {
         let is_picking = self.is_picking.clone();
         let purpose = pick.token;
         let ask = move || {
+            let asked = Instant::now();
             let path = catch_unwind(AssertUnwindSafe(|| system_dialog(&pick))).unwrap_or(None);
             is_picking.store(false, Ordering::Relaxed);
-            if outbox.send(FileEvent::Picked { purpose, path }).is_ok() {
+            if outbox.send(answer(purpose, path, asked.elapsed())).is_ok() {
                 wake();
             }
         };
@@ -244,6 +253,16 @@ fn system_dialog(pick: &Pick) -> Option<PathBuf> {
         dialog.save_file()
     } else {
         dialog.pick_file()
+    }
+}
+
+/// rfd says "canceled" where it found no dialog to show, and the rest in its
+/// log. Nobody cancels a dialog before it can be seen.
+fn answer(purpose: u64, path: Option<PathBuf>, took: Duration) -> FileEvent {
+    if path.is_none() && took < LEAST_DIALOG {
+        FileEvent::NoDialog { purpose }
+    } else {
+        FileEvent::Picked { purpose, path }
     }
 }
 
@@ -315,7 +334,6 @@ fn failed(title: impl Into<String>, advice: impl Into<String>) -> Option<FileEve
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::{Duration, Instant};
 
     fn wait(worker: &mut FileWorker) -> FileEvent {
         let deadline = Instant::now() + Duration::from_secs(10);
@@ -355,6 +373,15 @@ mod tests {
         assert!(matches!(wait(&mut worker), FileEvent::Failed { .. }));
         worker.submit(FileTask::Open("missing.toml".into())).unwrap();
         assert!(matches!(wait(&mut worker), FileEvent::Failed { .. }));
+    }
+
+    #[test]
+    fn a_dialog_that_never_opened_is_not_a_canceled_one() {
+        let (soon, later) = (Duration::from_millis(20), Duration::from_secs(2));
+        assert!(matches!(answer(1, None, soon), FileEvent::NoDialog { purpose: 1 }));
+        assert!(matches!(answer(1, None, later), FileEvent::Picked { path: None, .. }));
+        let chosen = Some(PathBuf::from("a"));
+        assert!(matches!(answer(1, chosen, soon), FileEvent::Picked { path: Some(_), .. }));
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod checkpoint;
 pub mod device;
 pub mod files;
 pub mod knobs;
+pub mod occupancy;
 pub mod open;
 pub mod picture;
 mod planner_thread;
@@ -14,6 +15,7 @@ pub mod session;
 pub mod shipped;
 mod slot;
 pub mod train;
+pub mod values;
 
 pub use checkpoint::{Checkpoint, CheckpointError, Provenance};
 pub use device::DeviceChoice;

@@ -8,8 +8,10 @@ use super::checkpoint::{Checkpoint, CheckpointError, Header};
 use super::scene::{Scene, SceneError};
 use super::shipped;
 use crate::env::Environment;
-use crate::model::ModelError;
-use crate::model::diffuser::Diffuser;
+use crate::model::diffuser::{Diffuser, DiffuserConfig};
+use crate::model::gamma::{GammaConfig, GammaModel, GammaNetwork};
+use crate::model::{ModelError, ModelNumbers};
+use crate::nn::init::Initializer;
 use crate::plan::Planner;
 
 /// A scene made real.
@@ -17,11 +19,45 @@ pub struct Opened {
     /// The world.
     pub environment: Box<dyn Environment>,
     /// The model in it.
-    pub planner: Planner,
+    pub model: OpenedModel,
     /// What the weights say of themselves; absent for random weights.
     pub header: Option<Header>,
     /// Hash of the weights file, or "untrained".
     pub hash: String,
+}
+
+/// A model, ready for what it is for.
+pub enum OpenedModel {
+    /// Plans by denoising.
+    Diffuser(Box<Planner>),
+    /// Predicts occupancies.
+    Gamma(Box<GammaModel>),
+}
+
+impl Opened {
+    /// What plans by denoising.
+    ///
+    /// # Errors
+    /// The scene holds another model.
+    pub fn planner(&self) -> Result<&Planner, OpenError> {
+        match &self.model {
+            OpenedModel::Diffuser(planner) => Ok(planner),
+            OpenedModel::Gamma(_) => Err(OpenError::OtherModel("a Diffuser", "a \u{3b3}-model")),
+        }
+    }
+
+    /// What predicts occupancies.
+    ///
+    /// # Errors
+    /// The scene holds another model.
+    pub fn gamma(&self) -> Result<&GammaModel, OpenError> {
+        match &self.model {
+            OpenedModel::Gamma(model) => Ok(model),
+            OpenedModel::Diffuser(_) => {
+                Err(OpenError::OtherModel("a \u{3b3}-model", "a Diffuser"))
+            }
+        }
+    }
 }
 
 /// Why a scene cannot be opened.
@@ -36,6 +72,9 @@ pub enum OpenError {
     /// The model.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// Another model was expected.
+    #[error("this needs {0}, and the scene holds {1}; choose another scene")]
+    OtherModel(&'static str, &'static str),
 }
 
 /// Build the environment and load the weights. `folder` is where the scene
@@ -45,22 +84,45 @@ pub enum OpenError {
 /// A scene, model or weights file that cannot be used.
 pub fn open(scene: &Scene, folder: Option<&Path>, device: &Device) -> Result<Opened, OpenError> {
     let environment = scene.make_environment()?;
-    let config = scene.model.resolve(environment.spec())?;
-    let (diffuser, header, hash) = match &scene.model.weights {
-        Some(weights) => {
-            let checkpoint = read_weights(weights, folder)?;
-            let (header, hash) = (checkpoint.header.clone(), checkpoint.hash.clone());
-            (checkpoint.diffuser(weights, &config, device.clone())?, Some(header), hash)
-        }
-        None => {
-            let network = config.network().init(scene.train.seed, device);
-            let normalizer = untrained_limits(environment.as_ref(), config.action_dim);
-            let diffuser = Diffuser::new(config, normalizer, network, device.clone());
-            (diffuser, None, "untrained".to_owned())
-        }
+    let checkpoint = match scene.model.weights() {
+        Some(weights) => Some((weights, read_weights(weights, folder)?)),
+        None => None,
     };
-    let planner = Planner::new(diffuser, environment.workspace(), environment.spec().clone());
-    Ok(Opened { environment, planner, header, hash })
+    let header = checkpoint.as_ref().map(|(_, found)| found.header.clone());
+    let hash = checkpoint.as_ref().map_or("untrained", |(_, found)| &found.hash).to_owned();
+    let seed = scene.train.seed;
+    let model = match scene.model.resolve(environment.spec())? {
+        ModelNumbers::Diffuser(config) => {
+            let diffuser = match checkpoint {
+                Some((name, found)) => found.diffuser(name, &config, device.clone())?,
+                None => random_diffuser(config, environment.as_ref(), seed, device),
+            };
+            let planner =
+                Planner::new(diffuser, environment.workspace(), environment.spec().clone());
+            OpenedModel::Diffuser(Box::new(planner))
+        }
+        ModelNumbers::Gamma(config) => OpenedModel::Gamma(Box::new(match checkpoint {
+            Some((name, found)) => found.gamma(name, &config, device.clone())?,
+            None => random_gamma(config, seed, device),
+        })),
+    };
+    Ok(Opened { environment, model, header, hash })
+}
+
+fn random_diffuser(
+    config: DiffuserConfig,
+    environment: &dyn Environment,
+    seed: u64,
+    device: &Device,
+) -> Diffuser {
+    let network = config.network().init(seed, device);
+    let normalizer = untrained_limits(environment, config.action_dim);
+    Diffuser::new(config, normalizer, network, device.clone())
+}
+
+fn random_gamma(config: GammaConfig, seed: u64, device: &Device) -> GammaModel {
+    let network = GammaNetwork::init(&config, &mut Initializer::new(seed, device));
+    GammaModel::new(config, network, device.clone())
 }
 
 fn read_weights(weights: &str, folder: Option<&Path>) -> Result<Checkpoint, CheckpointError> {

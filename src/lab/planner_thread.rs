@@ -9,10 +9,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use super::device::{self, ChosenDevice, DeviceChoice};
-use super::open::{self, Opened};
+use super::occupancy::{self, OccupancyFrame, OccupancyRequest};
+use super::open::{self, Opened, OpenedModel};
 use super::scene::Scene;
 use super::session::{ModelCard, Problem, Wake};
 use super::slot::Slot;
+use super::values::{self, ValueFrame, ValueRequest};
 use crate::plan::{ControlSettings, Film, PlanError, PlanRequest, Pursuit, Replan, Rollout};
 
 /// Events that fit before the front looks; more are dropped.
@@ -33,6 +35,10 @@ pub enum Task {
     Rebuild(Box<Scene>),
     /// Carry out a request.
     Plan(u64, Arc<PlanRequest>),
+    /// Say where the policy will be.
+    Occupancy(u64, Arc<OccupancyRequest>),
+    /// Say what every state is worth.
+    Values(u64, Arc<ValueRequest>),
 }
 
 /// Something that happened.
@@ -77,6 +83,8 @@ pub enum Event {
 struct Inbox {
     load: Option<Task>,
     plan: Option<(u64, Arc<PlanRequest>)>,
+    occupancy: Option<(u64, Arc<OccupancyRequest>)>,
+    values: Option<(u64, Arc<ValueRequest>)>,
     control: Option<ControlSettings>,
     quit: bool,
 }
@@ -87,6 +95,10 @@ pub struct Shared {
     pub film: Slot<Film>,
     /// The newest rollout.
     pub rollout: Slot<Rollout>,
+    /// The newest occupancy.
+    pub occupancy: Slot<OccupancyFrame>,
+    /// The newest value map.
+    pub values: Slot<ValueFrame>,
     inbox: Mutex<Inbox>,
     rung: Condvar,
     events: SyncSender<Event>,
@@ -100,6 +112,8 @@ impl Shared {
         let shared = Self {
             film: Slot::default(),
             rollout: Slot::default(),
+            occupancy: Slot::default(),
+            values: Slot::default(),
             inbox: Mutex::default(),
             rung: Condvar::new(),
             events,
@@ -117,6 +131,8 @@ impl Shared {
         let mut inbox = self.inbox();
         match task {
             Task::Plan(id, request) => inbox.plan = Some((id, request)),
+            Task::Occupancy(id, request) => inbox.occupancy = Some((id, request)),
+            Task::Values(id, request) => inbox.values = Some((id, request)),
             // A waiting load must not be lost to a rebuild of the same scene.
             Task::Rebuild(scene) => match &mut inbox.load {
                 Some(Task::Load { scene: waiting, .. }) => *waiting = scene,
@@ -156,6 +172,13 @@ impl Shared {
             if let Some((id, request)) = inbox.plan.take() {
                 return Some(Task::Plan(id, request));
             }
+            // The map under the mouse comes before the slower one.
+            if let Some((id, request)) = inbox.occupancy.take() {
+                return Some(Task::Occupancy(id, request));
+            }
+            if let Some((id, request)) = inbox.values.take() {
+                return Some(Task::Values(id, request));
+            }
             inbox = self.rung.wait(inbox).unwrap_or_else(PoisonError::into_inner);
         }
     }
@@ -169,7 +192,20 @@ impl Shared {
 
     fn has_work(&self) -> bool {
         let inbox = self.inbox();
-        inbox.load.is_some() || inbox.plan.is_some()
+        inbox.load.is_some()
+            || inbox.plan.is_some()
+            || inbox.occupancy.is_some()
+            || inbox.values.is_some()
+    }
+
+    /// Whether anything waits that a slow answer must give way to. A waiting
+    /// value map does not stop an occupancy.
+    fn must_yield(&self, to_values: bool) -> bool {
+        let inbox = self.inbox();
+        inbox.quit
+            || inbox.load.is_some()
+            || inbox.occupancy.is_some()
+            || (to_values && inbox.values.is_some())
     }
 }
 
@@ -216,26 +252,69 @@ impl Worker {
         match task {
             Task::Load { scene, folder, device } => self.load(&scene, folder, device),
             Task::Rebuild(scene) => self.rebuild(&scene),
-            Task::Plan(id, request) => {
-                self.shared.send(Event::Started);
-                if let Err(error) = self.plan(id, request) {
-                    let advice = "Move the start or the goal, or open the scene again.".into();
-                    self.shared.send(Event::Trouble(Problem { title: error.to_string(), advice }));
-                }
-            }
+            Task::Plan(id, request) => self.report(|worker| worker.plan(id, request)),
+            Task::Occupancy(id, request) => self.report(|worker| worker.occupancy(id, &request)),
+            Task::Values(id, request) => self.report(|worker| worker.values(id, &request)),
         }
+    }
+
+    fn report(&mut self, work: impl FnOnce(&mut Self) -> Result<(), PlanError>) {
+        self.shared.send(Event::Started);
+        if let Err(error) = work(self) {
+            let advice = "Move the start or the goal, or open the scene again.".into();
+            self.shared.send(Event::Trouble(Problem { title: error.to_string(), advice }));
+        }
+    }
+
+    fn occupancy(&mut self, id: u64, request: &Arc<OccupancyRequest>) -> Result<(), PlanError> {
+        let shared = Arc::clone(&self.shared);
+        let Some(opened) = &mut self.opened else { return Ok(()) };
+        let OpenedModel::Gamma(model) = &opened.model else { return Ok(()) };
+        let environment = opened.environment.as_mut();
+        occupancy::answer(
+            id,
+            request,
+            environment,
+            model,
+            &mut |frame| {
+                shared.send(Event::Planned { wall_ms: frame.wall_ms });
+                shared.occupancy.put(Some(Arc::new(frame)));
+                (shared.wake)();
+            },
+            &mut || go_on(!shared.must_yield(false)),
+        )
+    }
+
+    fn values(&mut self, id: u64, request: &Arc<ValueRequest>) -> Result<(), PlanError> {
+        let shared = Arc::clone(&self.shared);
+        let Some(opened) = &mut self.opened else { return Ok(()) };
+        let OpenedModel::Gamma(model) = &opened.model else { return Ok(()) };
+        let environment = opened.environment.as_mut();
+        values::answer(
+            id,
+            request,
+            environment,
+            model,
+            &mut |frame| {
+                shared.values.put(Some(Arc::new(frame)));
+                (shared.wake)();
+            },
+            &mut || go_on(!shared.must_yield(true)),
+        )
     }
 
     fn load(&mut self, scene: &Scene, folder: Option<PathBuf>, choice: DeviceChoice) {
         self.shared.film.put(None);
         self.shared.rollout.put(None);
+        self.shared.occupancy.put(None);
+        self.shared.values.put(None);
         let device = match self.device(choice) {
             Ok(device) => device,
             Err(problem) => return self.shared.send(Event::Failed(problem)),
         };
         match open::open(scene, folder.as_deref(), &device.device) {
             Ok(opened) => {
-                let card = opened.header.as_ref().map(|_| Box::new(card(&opened)));
+                let card = opened.header.as_ref().and_then(|_| card(&opened)).map(Box::new);
                 let is_maze_seen = sees(&opened, scene);
                 self.opened = Some(opened);
                 self.shared.send(Event::Loaded { card, device, is_maze_seen });
@@ -273,7 +352,9 @@ impl Worker {
         self.control = Some(scene.control.clone());
         match scene.make_environment() {
             Ok(environment) => {
-                opened.planner.set_environment(environment.as_ref());
+                if let OpenedModel::Diffuser(planner) = &mut opened.model {
+                    planner.set_environment(environment.as_ref());
+                }
                 opened.environment = environment;
                 let is_maze_seen = sees(opened, scene);
                 self.shared.send(Event::Rebuilt { is_maze_seen });
@@ -288,11 +369,12 @@ impl Worker {
     fn plan(&mut self, id: u64, request: Arc<PlanRequest>) -> Result<(), PlanError> {
         let shared = Arc::clone(&self.shared);
         let Some(opened) = &mut self.opened else { return Ok(()) };
+        let OpenedModel::Diffuser(planner) = &opened.model else { return Ok(()) };
         let publish = |film: &Film| {
             shared.film.put(Some(Arc::new(film.clone())));
             (shared.wake)();
         };
-        let film = opened.planner.plan(id, Arc::clone(&request), &mut |film| {
+        let film = planner.plan(id, Arc::clone(&request), &mut |film| {
             // The pictures of a drag request would be replaced at once.
             if request.near_duration.is_none() {
                 publish(film);
@@ -313,9 +395,8 @@ impl Worker {
         environment.set_goal(&request.goal)?;
         environment.set_state(&request.start)?;
         let task = Pursuit { film_id: id, plan, request: &request, control: &control };
-        let rollout = opened
-            .planner
-            .pursue(environment, task, &mut |_| go_on(!shared.is_superseded(&request)))?;
+        let rollout =
+            planner.pursue(environment, task, &mut |_| go_on(!shared.is_superseded(&request)))?;
         let reached = rollout.arrival_step.is_some();
         shared.rollout.put(Some(Arc::new(rollout)));
         if request.near_duration.is_none() {
@@ -340,10 +421,10 @@ fn sees(opened: &Opened, scene: &Scene) -> bool {
         .is_none_or(|header| maze(&header.environment.maze) == maze(&scene.environment.maze))
 }
 
-fn card(opened: &Opened) -> ModelCard {
-    let diffuser = opened.planner.diffuser();
+fn card(opened: &Opened) -> Option<ModelCard> {
+    let diffuser = opened.planner().ok()?.diffuser();
     let provenance = opened.header.as_ref().map(|h| h.provenance.clone()).unwrap_or_default();
-    ModelCard {
+    Some(ModelCard {
         preset: diffuser.config.preset.name().to_owned(),
         parameters: diffuser.n_parameters(),
         trained_steps: provenance.steps,
@@ -358,5 +439,5 @@ fn card(opened: &Opened) -> ModelCard {
             provenance.wall_secs / 60.0,
             provenance.scene_hash
         ),
-    }
+    })
 }

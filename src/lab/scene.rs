@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::data::DataConfig;
 use crate::env::{self, Environment, EnvironmentConfig};
 use crate::files;
-use crate::model::diffuser::ModelConfig;
+use crate::model::ModelConfig;
 use crate::plan::{ControlSettings, PlanSettings, Via};
 
 /// Largest scene file read, in bytes.
@@ -47,6 +47,30 @@ pub struct StageConfig {
     pub seed: u64,
 }
 
+/// What is asked of a gamma-model when the scene opens.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OccupancySettings {
+    /// Discount of one model step, within what the weights were trained for.
+    pub discount: f32,
+    /// Model steps chained (Theorem 1); 1 asks the model directly.
+    pub steps: usize,
+    /// Discount the chain is reweighted to, at least `discount`.
+    pub long_discount: f32,
+    /// Samples of model and truth.
+    pub samples: usize,
+}
+
+impl Default for OccupancySettings {
+    fn default() -> Self {
+        Self { discount: 0.95, steps: 1, long_discount: 0.95, samples: 2048 }
+    }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 /// A whole experiment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -67,9 +91,14 @@ pub struct Scene {
     /// The training budget.
     pub train: TrainConfig,
     /// Sampling and selection.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub plan: PlanSettings,
     /// Following the plan.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub control: ControlSettings,
+    /// What is asked of a gamma-model.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub occupancy: OccupancySettings,
     /// Start, goal and seed.
     pub stage: StageConfig,
 }
@@ -159,7 +188,7 @@ impl Scene {
     /// stage, the planner and the title.
     pub fn training_hash(&self) -> String {
         let mut model = self.model.clone();
-        model.weights = None;
+        model.set_weights(None);
         let parts = (&self.environment, &self.data, &model, self.train.seed);
         let text = serde_json::to_string(&parts).unwrap_or_default();
         let digest = Sha256::digest(text.as_bytes());
@@ -198,6 +227,7 @@ impl Scene {
             return refuse("environment.reference_scores", "the first must be the smaller".into());
         }
         self.check_plan()?;
+        self.check_occupancy()?;
         let environment = self.make_environment()?;
         let spec = environment.spec();
         self.model
@@ -220,6 +250,28 @@ impl Scene {
                 "stage.goal",
                 "no path leads there from the start; move one or open a wall".into(),
             );
+        }
+        Ok(())
+    }
+
+    fn check_occupancy(&self) -> Result<(), SceneError> {
+        let refuse = |key, why: String| Err(SceneError::Value { key, why });
+        let occupancy = &self.occupancy;
+        for (key, discount) in [
+            ("occupancy.discount", occupancy.discount),
+            ("occupancy.long_discount", occupancy.long_discount),
+        ] {
+            if !(0.0..1.0).contains(&discount) {
+                return refuse(key, format!("{discount}; use a number from 0 to below 1"));
+            }
+        }
+        for (key, value, most) in [
+            ("occupancy.steps", occupancy.steps, 1000),
+            ("occupancy.samples", occupancy.samples, 1_000_000),
+        ] {
+            if !(1..=most).contains(&value) {
+                return refuse(key, format!("{value}; use 1 to {most}"));
+            }
         }
         Ok(())
     }

@@ -13,7 +13,9 @@ use std::thread::JoinHandle;
 
 use super::device::{self, DeviceChoice};
 use super::planner_thread::{self, Event, Shared, Task};
+use super::occupancy::{OccupancyFrame, OccupancyRequest};
 use super::scene::{Scene, SceneError};
+use super::values::{ValueFrame, ValueRequest};
 use crate::plan::{Film, PlanRequest, Rollout};
 
 /// Wakes the front when there is something new to show.
@@ -201,6 +203,34 @@ impl Session {
         self.next_id += 1;
         self.shared.push(Task::Plan(id, Arc::new(request)));
         id
+    }
+
+    /// Ask where the policy will be; answers its number. A newer question
+    /// replaces an older one.
+    pub fn ask_occupancy(&mut self, request: OccupancyRequest) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.shared.push(Task::Occupancy(id, Arc::new(request)));
+        id
+    }
+
+    /// Ask what every state is worth; answers its number. An occupancy comes
+    /// first.
+    pub fn ask_values(&mut self, request: ValueRequest) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.shared.push(Task::Values(id, Arc::new(request)));
+        id
+    }
+
+    /// The newest occupancy, without or with its truth.
+    pub fn occupancy(&self) -> Option<Arc<OccupancyFrame>> {
+        self.shared.occupancy.get()
+    }
+
+    /// The newest value map, complete or growing.
+    pub fn values(&self) -> Option<Arc<ValueFrame>> {
+        self.shared.values.get()
     }
 
     /// The newest film, complete or growing.

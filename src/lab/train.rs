@@ -9,9 +9,12 @@ use burn::tensor::{Device, Tensor};
 
 use super::checkpoint::{self, CheckpointError, Header, Provenance};
 use super::scene::{Scene, SceneError};
-use crate::data::{self, DataError, Windows};
-use crate::model::ModelError;
+use crate::data::{self, DataError, LimitsNormalizer, Windows};
+use crate::env::{EnvError, Environment};
+use crate::model::diffuser_learner::DiffuserLearner;
+use crate::model::gamma_learner::GammaLearner;
 use crate::model::learner::Learner;
+use crate::model::{ModelError, ModelNumbers};
 
 /// Steps between two looks at the loss; each is a sync point on a GPU.
 const REPORT_EVERY: usize = 50;
@@ -91,6 +94,9 @@ pub enum TrainError {
     /// The scene.
     #[error(transparent)]
     Scene(#[from] SceneError),
+    /// The environment.
+    #[error(transparent)]
+    Environment(#[from] EnvError),
     /// The data.
     #[error(transparent)]
     Data(#[from] DataError),
@@ -118,7 +124,7 @@ pub fn train(
     on_event: &mut dyn FnMut(TrainEvent) -> ControlFlow<()>,
 ) -> Result<TrainSummary, TrainError> {
     let mut environment = scene.make_environment()?;
-    let config = scene
+    let model = scene
         .model
         .resolve(environment.spec())
         .map_err(|error| SceneError::Value { key: "model", why: error.to_string() })?;
@@ -131,15 +137,16 @@ pub fn train(
 
     let total = scene.data.transitions;
     let mut stopped = false;
-    let episodes = data::collect(environment.as_mut(), &scene.data, &mut |done| {
+    let mut on_collected = |done| {
         let flow = on_event(TrainEvent::Collecting { done, total });
         stopped |= flow.is_break();
         flow
-    })?;
-    let windows = Windows::new(Arc::new(episodes), config.windows())?;
+    };
+    let (mut learner, normalizer) =
+        prepare(scene, &model, environment.as_mut(), device, &mut on_collected)?;
     let header = Header {
-        model: config.clone(),
-        normalizer: windows.normalizer().clone(),
+        model,
+        normalizer,
         environment: scene.environment.clone(),
         provenance: Provenance {
             scene_hash: scene.training_hash(),
@@ -149,15 +156,41 @@ pub fn train(
             ..Provenance::default()
         },
     };
-    let mut learner = Learner::new(config, scene.train.seed, device.clone());
     let mut spent = Duration::ZERO;
     if let Some((found, state)) = resumed {
         check_same_run(&options.out, &found, &header)?;
         spent = Duration::from_secs_f64(found.provenance.wall_secs.max(0.0));
-        learner = learner.restore(state)?;
+        learner.restore(state)?;
     }
-    Run { learner, windows, header, options, spent, started: Instant::now() }
-        .drive(stopped, on_event)
+    Run { learner, header, options, spent, started: Instant::now() }.drive(stopped, on_event)
+}
+
+/// Collect the scene's data and make a fresh learner on it.
+fn prepare(
+    scene: &Scene,
+    model: &ModelNumbers,
+    environment: &mut dyn Environment,
+    device: &Device,
+    on_collected: &mut dyn FnMut(usize) -> ControlFlow<()>,
+) -> Result<(Box<dyn Learner>, Option<LimitsNormalizer>), TrainError> {
+    let (seed, device) = (scene.train.seed, device.clone());
+    Ok(match model {
+        ModelNumbers::Diffuser(config) => {
+            let episodes = data::collect(environment, &scene.data, on_collected)?;
+            let windows = Windows::new(Arc::new(episodes), config.windows())?;
+            let normalizer = windows.normalizer().clone();
+            let learner = DiffuserLearner::new(config.clone(), windows, seed, device);
+            (Box::new(learner), Some(normalizer))
+        }
+        ModelNumbers::Gamma(config) => {
+            let policy = environment.policy(&config.policy)?;
+            let stretches =
+                data::collect_stretches(environment, &config.policy, &scene.data, on_collected)?;
+            let stretches = Arc::new(stretches);
+            let learner = GammaLearner::new(config.clone(), stretches, policy, seed, device)?;
+            (Box::new(learner), None)
+        }
+    })
 }
 
 fn check_same_run(out: &Path, found: &Header, asked: &Header) -> Result<(), CheckpointError> {
@@ -171,8 +204,7 @@ fn check_same_run(out: &Path, found: &Header, asked: &Header) -> Result<(), Chec
 }
 
 struct Run<'a> {
-    learner: Learner,
-    windows: Windows,
+    learner: Box<dyn Learner>,
     header: Header,
     options: &'a TrainOptions,
     /// Wall time of earlier parts of this run.
@@ -220,7 +252,7 @@ impl Run<'_> {
         let mut sum: Option<Tensor<1>> = None;
         let mut steps = 0;
         while steps < REPORT_EVERY && self.progress() < 1.0 {
-            let loss = self.learner.train_step(&self.windows, self.progress());
+            let loss = self.learner.train_step(self.progress())?;
             sum = Some(match sum {
                 Some(sum) => sum + loss,
                 None => loss,

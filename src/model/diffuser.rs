@@ -21,7 +21,7 @@ use super::schedule::Schedule;
 use crate::data::{Duration, LimitsNormalizer, WindowConfig};
 use crate::nn::temporal_unet::{TemporalUnet, TemporalUnetConfig};
 
-pub use super::preset::{ModelConfig, Preset};
+pub use super::preset::{DiffuserSection, Preset};
 
 /// What the network predicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

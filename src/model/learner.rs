@@ -1,29 +1,32 @@
-//! Training a Diffuser: batches of noised windows, Adam, averaged weights.
+//! What training a model means, whatever the model.
 
-use burn::module::Module;
-use burn::optim::{GradientsAccumulator, GradientsParams};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::Tensor;
 
 use super::ModelError;
-use super::diffuser::{Diffuser, DiffuserConfig, Parametrization};
-use super::schedule::Schedule;
-use crate::data::Windows;
-use crate::nn::adam::ModuleAdam;
-use crate::nn::ema;
-use crate::nn::temporal_unet::TemporalUnet;
-use crate::nn::weights::{self, NamedTensors};
-use crate::rng::Rng;
+use crate::nn::weights::NamedTensors;
 
-/// A Diffuser in training.
-pub struct Learner {
-    config: DiffuserConfig,
-    schedule: Schedule,
-    network: TemporalUnet,
-    average: TemporalUnet,
-    optimizer: ModuleAdam,
-    rng: Rng,
-    device: Device,
-    step: usize,
+/// A model in training, with its data.
+pub trait Learner {
+    /// Optimizer steps taken.
+    fn step(&self) -> usize;
+    /// Take one optimizer step, with `progress` of the budget spent, 0 to 1.
+    /// The returned loss is still on the device; reading it is a sync point,
+    /// and where a lost device may show.
+    ///
+    /// # Errors
+    /// A lost device.
+    fn train_step(&mut self, progress: f64) -> Result<Tensor<1>, ModelError>;
+    /// Read everything back to the host.
+    ///
+    /// # Errors
+    /// A lost device.
+    fn state(&self) -> Result<LearnerState, ModelError>;
+    /// Continue from `state`, of the same configuration and seed.
+    ///
+    /// # Errors
+    /// Weights or optimizer state of another architecture; the learner is then
+    /// not fit for use.
+    fn restore(&mut self, state: LearnerState) -> Result<(), ModelError>;
 }
 
 /// Everything needed to continue a run.
@@ -38,162 +41,4 @@ pub struct LearnerState {
     pub optimizer: NamedTensors,
     /// Where the random stream stands.
     pub rng_position: u128,
-}
-
-/// One noised batch on the host.
-struct Noised {
-    x: Vec<f32>,
-    target: Vec<f32>,
-    /// 1 where the entry is to be predicted, 0 where it is known.
-    mask: Vec<f32>,
-    times: Vec<f32>,
-    durations: Vec<f32>,
-}
-
-impl Learner {
-    /// A fresh network for `seed`; `device` must not track gradients itself.
-    pub fn new(config: DiffuserConfig, seed: u64, device: Device) -> Self {
-        let tracked = device.autodiff();
-        let network = config.network().init(seed, &tracked);
-        let average = network.valid();
-        Self {
-            schedule: Schedule::cosine(config.diffusion_steps),
-            network,
-            average,
-            optimizer: ModuleAdam::default(),
-            rng: Rng::stream(seed, "training batches and noise"),
-            device: tracked,
-            step: 0,
-            config,
-        }
-    }
-
-    /// Optimizer steps taken.
-    pub fn step(&self) -> usize {
-        self.step
-    }
-
-    /// Take one optimizer step on random windows, with `progress` of the budget
-    /// spent. The returned loss is still on the device; reading it is a sync
-    /// point, and where a lost device shows.
-    pub fn train_step(&mut self, windows: &Windows, progress: f64) -> Tensor<1> {
-        let mut accumulator = GradientsAccumulator::new();
-        let mut total: Option<Tensor<1>> = None;
-        for _ in 0..self.config.accumulate.max(1) {
-            let batch = self.noised_batch(windows);
-            let loss = self.loss(batch) / self.config.accumulate.max(1) as f32;
-            let grads = GradientsParams::from_grads(loss.backward(), &self.network);
-            accumulator.accumulate(&self.network, grads);
-            let loss = loss.inner();
-            total = Some(match total {
-                Some(total) => total + loss,
-                None => loss,
-            });
-        }
-        let network = self.network.clone();
-        self.network = self.optimizer.step(
-            self.config.learning_rate_at(progress),
-            network,
-            accumulator.grads(),
-        );
-        self.step += 1;
-        self.update_average();
-        total.unwrap_or_else(|| Tensor::zeros([1], &self.device))
-    }
-
-    fn update_average(&mut self) {
-        if self.step < self.config.ema_start {
-            self.average = self.network.valid();
-        } else if self.step.is_multiple_of(self.config.ema_every) {
-            // Early on the plain decay would keep the random start for
-            // hundreds of steps; the warm-up forgets it at once.
-            let warm = (1.0 + self.step as f32) / (10.0 + self.step as f32);
-            let decay = self.config.ema_decay.min(warm);
-            self.average = ema::update(self.average.clone(), &self.network, decay);
-        }
-    }
-
-    /// Sample windows and times and noise them on the host, where the random
-    /// stream lives.
-    fn noised_batch(&mut self, windows: &Windows) -> Noised {
-        let n = self.config.batch;
-        let (waypoints, dims) = (self.config.waypoints, self.config.dims());
-        let batch = windows.batch(n, &mut self.rng);
-        let noise = self.rng.normals(batch.plans.len());
-        let mut noised = Noised {
-            x: Vec::with_capacity(batch.plans.len()),
-            target: Vec::new(),
-            mask: vec![1.0; batch.plans.len()],
-            times: Vec::with_capacity(n),
-            durations: batch.durations,
-        };
-        let size = waypoints * dims;
-        for (plan, (clean, noise)) in
-            batch.plans.chunks_exact(size).zip(noise.chunks_exact(size)).enumerate()
-        {
-            let t = self.rng.below(self.schedule.len());
-            let (signal, level) = self.schedule.levels(t);
-            noised.times.push(t as f32);
-            noised.x.extend(clean.iter().zip(noise).map(|(c, e)| signal * c + level * e));
-            let states = |waypoint: usize| {
-                let start = waypoint * dims + self.config.action_dim;
-                &clean[start..start + self.config.observation_dim]
-            };
-            let known = self.config.endpoints(waypoints, states(0), states(waypoints - 1));
-            known.apply(&mut noised.x[plan * size..]);
-            for entry in known.entries() {
-                noised.mask[plan * size + entry] = 0.0;
-            }
-        }
-        noised.target = match self.config.parametrization {
-            Parametrization::Clean => batch.plans,
-            Parametrization::Noise => noise,
-        };
-        noised
-    }
-
-    /// Mean squared error over the entries that are not known.
-    fn loss(&self, batch: Noised) -> Tensor<1> {
-        let shape = [self.config.batch, self.config.waypoints, self.config.dims()];
-        let tensor =
-            |values: Vec<f32>| Tensor::<3>::from_data(TensorData::new(values, shape), &self.device);
-        let output = self.network.forward(tensor(batch.x), &batch.times, &batch.durations);
-        let error = (output - tensor(batch.target)) * tensor(batch.mask);
-        error.square().mean()
-    }
-
-    /// The averaged weights, ready to plan.
-    pub fn diffuser(&self, windows: &Windows) -> Diffuser {
-        let device = self.device.clone().inner();
-        let normalizer = windows.normalizer().clone();
-        Diffuser::new(self.config.clone(), normalizer, self.average.clone(), device)
-    }
-
-    /// Read everything back to the host.
-    ///
-    /// # Errors
-    /// A lost device.
-    pub fn state(&self) -> Result<LearnerState, ModelError> {
-        Ok(LearnerState {
-            step: self.step,
-            network: weights::export(&self.network.valid())?,
-            average: weights::export(&self.average)?,
-            optimizer: self.optimizer.export()?,
-            rng_position: self.rng.position(),
-        })
-    }
-
-    /// Continue from `state`, of the same configuration and seed.
-    ///
-    /// # Errors
-    /// Weights or optimizer state of another architecture.
-    pub fn restore(mut self, state: LearnerState) -> Result<Self, ModelError> {
-        self.network = weights::import(self.network, state.network)?;
-        self.average = weights::import(self.average, state.average)?;
-        let device = self.device.clone().inner();
-        self.optimizer.import(&state.optimizer, state.step, &device)?;
-        self.rng.seek(state.rng_position);
-        self.step = state.step;
-        Ok(self)
-    }
 }

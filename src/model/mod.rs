@@ -1,10 +1,102 @@
 //! Learned models: one algorithm per file, its paper and equations on top.
 
 pub mod diffuser;
+pub mod diffuser_learner;
+pub mod gamma;
+mod gamma_config;
+pub mod gamma_learner;
 pub mod inpainting;
 pub mod learner;
 pub mod preset;
 pub mod schedule;
+
+pub use preset::Preset;
+
+use serde::{Deserialize, Serialize};
+
+use crate::env::EnvironmentSpec;
+
+/// The model section of a scene: which model, a preset, and what departs from
+/// it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "id", rename_all = "kebab-case")]
+pub enum ModelConfig {
+    /// Planning by denoising.
+    Diffuser(diffuser::DiffuserSection),
+    /// Predicting discounted occupancy.
+    Gamma(gamma::GammaSection),
+}
+
+/// Every number of a model, as weights files hold them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "id", rename_all = "kebab-case")]
+pub enum ModelNumbers {
+    /// Planning by denoising.
+    Diffuser(diffuser::DiffuserConfig),
+    /// Predicting discounted occupancy.
+    Gamma(gamma::GammaConfig),
+}
+
+impl ModelConfig {
+    /// The row of [`ALL`].
+    pub fn id(&self) -> &'static str {
+        match self {
+            ModelConfig::Diffuser(_) => "diffuser",
+            ModelConfig::Gamma(_) => "gamma",
+        }
+    }
+
+    /// Where unspecified numbers come from.
+    pub fn preset(&self) -> Preset {
+        match self {
+            ModelConfig::Diffuser(section) => section.preset,
+            ModelConfig::Gamma(section) => section.preset,
+        }
+    }
+
+    /// The Diffuser's section, if it is one.
+    pub fn diffuser_mut(&mut self) -> Option<&mut diffuser::DiffuserSection> {
+        match self {
+            ModelConfig::Diffuser(section) => Some(section),
+            ModelConfig::Gamma(_) => None,
+        }
+    }
+
+    /// The gamma-model's section, if it is one.
+    pub fn gamma_mut(&mut self) -> Option<&mut gamma::GammaSection> {
+        match self {
+            ModelConfig::Gamma(section) => Some(section),
+            ModelConfig::Diffuser(_) => None,
+        }
+    }
+
+    /// The weights file, relative to the scene file.
+    pub fn weights(&self) -> Option<&str> {
+        match self {
+            ModelConfig::Diffuser(section) => section.weights.as_deref(),
+            ModelConfig::Gamma(section) => section.weights.as_deref(),
+        }
+    }
+
+    /// Name another weights file, or none.
+    pub fn set_weights(&mut self, weights: Option<String>) {
+        match self {
+            ModelConfig::Diffuser(section) => section.weights = weights,
+            ModelConfig::Gamma(section) => section.weights = weights,
+        }
+    }
+
+    /// Every number of the model, for an environment.
+    ///
+    /// # Errors
+    /// Numbers no model can have.
+    pub fn resolve(&self, spec: &EnvironmentSpec) -> Result<ModelNumbers, ModelError> {
+        Ok(match self {
+            ModelConfig::Diffuser(section) => ModelNumbers::Diffuser(section.resolve(spec)?),
+            ModelConfig::Gamma(section) => ModelNumbers::Gamma(section.resolve(spec)?),
+        })
+    }
+}
 
 /// A row of the registry of models.
 pub struct ModelRow {
@@ -17,11 +109,18 @@ pub struct ModelRow {
 }
 
 /// Every model there is.
-pub const ALL: &[ModelRow] = &[ModelRow {
-    id: "diffuser",
-    title: "Diffuser",
-    help: "Plans by denoising a whole trajectory at once (Janner et al. 2022).",
-}];
+pub const ALL: &[ModelRow] = &[
+    ModelRow {
+        id: "diffuser",
+        title: "Diffuser",
+        help: "Plans by denoising a whole trajectory at once (Janner et al. 2022).",
+    },
+    ModelRow {
+        id: "gamma",
+        title: "\u{3b3}-model",
+        help: "Predicts where a policy will be over a discounted future (Janner et al. 2020).",
+    },
+];
 
 /// What went wrong with a model.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +128,9 @@ pub enum ModelError {
     /// The scene's model section cannot be used.
     #[error("the model cannot be built: {0}")]
     Config(String),
+    /// A question the model cannot answer.
+    #[error("the model cannot answer: {0}")]
+    Query(String),
     /// Weights that do not fit.
     #[error(transparent)]
     Weights(#[from] crate::nn::weights::WeightsError),

@@ -1,4 +1,4 @@
-//! Scene-file model sections and the presets they start from.
+//! The Diffuser's section of a scene file and the presets it starts from.
 //!
 //! `paper` holds the thesis's values (Appendix C), `code` those of the released
 //! repository where the two differ, `quick` ours: few waypoints over a variable
@@ -38,12 +38,10 @@ impl Preset {
     }
 }
 
-/// The model section of a scene: a preset and what departs from it.
+/// The model section of a Diffuser's scene: a preset and what departs from it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ModelConfig {
-    /// A row of [`super::ALL`].
-    pub id: String,
+pub struct DiffuserSection {
     /// Where unspecified numbers come from.
     pub preset: Preset,
     /// Weights file, relative to the scene file. Without it the weights are
@@ -79,18 +77,12 @@ pub struct ModelConfig {
     pub learning_rate: Option<f64>,
 }
 
-impl ModelConfig {
+impl DiffuserSection {
     /// Every number of the model, for an environment.
     ///
     /// # Errors
     /// An unknown model, or numbers no network can have.
     pub fn resolve(&self, spec: &EnvironmentSpec) -> Result<DiffuserConfig, ModelError> {
-        if !super::ALL.iter().any(|row| row.id == self.id) {
-            let known: Vec<_> = super::ALL.iter().map(|row| row.id).collect();
-            let message =
-                format!("there is no model \"{}\"; known ones: {}", self.id, known.join(", "));
-            return Err(ModelError::Config(message));
-        }
         let mut config = match self.preset {
             Preset::Quick => self.quick(spec)?,
             Preset::QuickFixed => self.quick_fixed(spec),

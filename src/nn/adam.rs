@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, Param, ParamId};
+use burn::optim::decay::WeightDecayConfig;
 use burn::optim::{Adam, AdamConfig, AdamState, AdaptiveMomentumState, GradientsParams, Optimizer};
 use burn::tensor::{Device, Tensor, TensorData};
 
@@ -25,6 +26,16 @@ impl Default for ModuleAdam {
 }
 
 impl ModuleAdam {
+    /// Adam with an L2 penalty added to the gradient, as PyTorch's `Adam` has
+    /// it; 0 adds none.
+    pub fn with_weight_decay(penalty: f32) -> Self {
+        let mut config = AdamConfig::new().with_epsilon(1e-8);
+        if penalty > 0.0 {
+            config = config.with_weight_decay(Some(WeightDecayConfig::new(penalty)));
+        }
+        Self { rule: config.build(), moments: BTreeMap::new() }
+    }
+
     /// One step with `learning_rate`.
     pub fn step<M: Module>(&mut self, learning_rate: f64, module: M, grads: GradientsParams) -> M {
         module.map(&mut Step { adam: self, grads, learning_rate })

@@ -26,7 +26,17 @@ impl<'a> Initializer<'a> {
         shape: [usize; D],
         fan_in: usize,
     ) -> Param<Tensor<D>> {
-        let bound = 1.0 / (fan_in as f64).sqrt();
+        self.scaled_uniform(shape, fan_in, 1.0)
+    }
+
+    /// As [`Initializer::uniform`], times `scale`.
+    pub fn scaled_uniform<const D: usize>(
+        &mut self,
+        shape: [usize; D],
+        fan_in: usize,
+        scale: f64,
+    ) -> Param<Tensor<D>> {
+        let bound = scale / (fan_in as f64).sqrt();
         let n = shape.iter().product();
         let values: Vec<f32> = (0..n).map(|_| self.rng.uniform(-bound, bound) as f32).collect();
         self.param(values, shape)

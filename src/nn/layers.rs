@@ -26,6 +26,20 @@ impl Linear {
         }
     }
 
+    /// A linear layer whose initial weights and biases are `scale` times
+    /// PyTorch's.
+    pub fn with_scale(
+        inputs: usize,
+        outputs: usize,
+        scale: f64,
+        init: &mut Initializer,
+    ) -> Self {
+        Self {
+            weight: init.scaled_uniform([inputs, outputs], inputs, scale),
+            bias: init.scaled_uniform([outputs], inputs, scale),
+        }
+    }
+
     /// `[batch, inputs]` to `[batch, outputs]`.
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         x.matmul(self.weight.val()) + self.bias.val().unsqueeze()

@@ -2,9 +2,10 @@
 //! with units, a legend, and the chosen plan above everything else.
 
 use super::PictureError;
-use super::canvas::Canvas;
+use super::canvas::{Canvas, Pixels};
 use super::frame::{Frame, fitting_size};
 use super::palette::{Mode, Palette};
+use super::svg::Svg;
 
 /// A wall of the map.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -99,8 +100,8 @@ pub struct Drawing {
 }
 
 /// What every part of the drawing needs.
-pub(super) struct Painter<'a> {
-    pub canvas: Canvas,
+pub(super) struct Painter<'a, C> {
+    pub canvas: C,
     pub frame: Frame,
     pub palette: &'static Palette,
     pub drawing: &'a Drawing,
@@ -110,7 +111,7 @@ pub(super) struct Painter<'a> {
 /// stays the same from one picture of a film to the next.
 #[derive(Default)]
 pub(super) struct Ground {
-    painted: Option<(Drawing, Canvas)>,
+    painted: Option<(Drawing, Pixels)>,
 }
 
 impl Drawing {
@@ -141,21 +142,26 @@ impl Drawing {
         let is_known = known.is_some();
         let canvas = match known {
             Some((_, canvas)) => canvas,
-            None => Canvas::new(size, palette.background)?,
+            None => Pixels::new(size, palette.background)?,
         };
         let mut painter = Painter { canvas, frame, palette, drawing: self };
         if !is_known {
-            painter.map();
-            painter.axes();
-            painter.cloud();
+            painter.ground();
         }
         ground.painted = Some((self.clone(), painter.canvas.clone()));
-        painter.chosen();
-        painter.trail();
-        painter.marks();
-        painter.words();
-        painter.legend();
+        painter.top();
         Ok(painter.canvas.into_rgba())
+    }
+
+    /// The picture as SVG.
+    pub(super) fn write(&self, size: [u32; 2], mode: Mode) -> Result<String, PictureError> {
+        let palette = Palette::of(mode);
+        let frame = Frame::new(self.bounds, size)?;
+        let canvas = Svg::new(size, palette.background)?;
+        let mut painter = Painter { canvas, frame, palette, drawing: self };
+        painter.ground();
+        painter.top();
+        Ok(painter.canvas.finish(&self.title, &self.caption))
     }
 
     fn has_ground_of(&self, other: &Self) -> bool {
@@ -169,7 +175,22 @@ impl Drawing {
     }
 }
 
-impl Painter<'_> {
+impl<C: Canvas> Painter<'_, C> {
+    /// What lies under the chosen plan.
+    fn ground(&mut self) {
+        self.map();
+        self.axes();
+        self.cloud();
+    }
+
+    fn top(&mut self) {
+        self.chosen();
+        self.trail();
+        self.marks();
+        self.words();
+        self.legend();
+    }
+
     pub(super) fn placed(&self, points: &[[f32; 2]]) -> Vec<[f32; 2]> {
         points.iter().map(|&point| self.frame.place(point)).collect()
     }
@@ -262,6 +283,45 @@ mod tests {
     }
 
     #[test]
+    fn the_vector_picture_has_every_part_in_a_layer_of_its_own() {
+        let text = full().write([700, 800], Mode::Light).unwrap();
+        let layers = text.match_indices("<g id=\"").map(|(at, tag)| {
+            let name = &text[at + tag.len()..];
+            &name[..name.find('"').unwrap()]
+        });
+        let expected = [
+            "floor",
+            "shade",
+            "walls",
+            "goal-region",
+            "axes",
+            "candidates",
+            "noise",
+            "chosen",
+            "executed",
+            "waypoints",
+            "start",
+            "goal",
+            "ball",
+            "words",
+            "legend",
+        ];
+        assert_eq!(layers.collect::<Vec<_>>(), expected);
+        assert_eq!(text.matches("</g>").count(), expected.len());
+        // The chosen plan is one line from its start to its end.
+        let frame = Frame::new([0.0, 0.0, 4.0, 4.0], [700, 800]).unwrap();
+        let [x, y] = frame.place([2.0, 0.5]);
+        let chosen = text.split("<g id=\"chosen\">").nth(1).unwrap();
+        let numbers = chosen.split('"').nth(1).unwrap().trim_start_matches('M');
+        let first: Vec<f32> =
+            numbers.split(['L', ' ']).take(2).map(|number| number.parse().unwrap()).collect();
+        assert!((first[0] - x).abs() < 0.06 && (first[1] - y).abs() < 0.06, "{first:?}");
+        for word in [">Title</text>", ">y (m)</text>", ">infeasible</text>"] {
+            assert!(text.contains(word), "{word}");
+        }
+    }
+
+    #[test]
     fn an_empty_map_and_one_with_absurd_numbers_can_be_drawn() {
         let empty = Drawing { bounds: [0.0, 0.0, 1.0, 1.0], ..Drawing::default() };
         empty.paint([64, 64], Mode::Dark).unwrap();
@@ -279,5 +339,7 @@ mod tests {
         absurd.title = "long ".repeat(500);
         absurd.caption = "long · ".repeat(500);
         absurd.paint([300, 200], Mode::Light).unwrap();
+        let text = absurd.write([300, 200], Mode::Light).unwrap();
+        assert!(!text.contains("NaN") && !text.contains("inf\""), "{text}");
     }
 }

@@ -9,7 +9,7 @@ use image::{ExtendedColorType, ImageEncoder};
 use super::drawing::{Drawing, Ground};
 use super::palette::{Mode, Palette};
 use super::quantize::{Census, Colors};
-use super::{MAX_SIDE, MIN_SIDE, PictureError};
+use super::{PictureError, check_size};
 
 /// One frame in so many is looked at to choose a film's colors.
 const CENSUS_STRIDE: usize = 5;
@@ -25,6 +25,15 @@ pub fn png(drawing: &Drawing, size: [u32; 2], mode: Mode) -> Result<Vec<u8>, Pic
     Ok(bytes)
 }
 
+/// An SVG in which `size` counts units across and down, with the same shapes as
+/// the PNG of that size.
+///
+/// # Errors
+/// A size or bounds that make no picture.
+pub fn svg(drawing: &Drawing, size: [u32; 2], mode: Mode) -> Result<Vec<u8>, PictureError> {
+    Ok(drawing.write(size, mode)?.into_bytes())
+}
+
 /// An endlessly repeating GIF of drawings, each with the milliseconds it is
 /// shown for. Some are painted twice: first to choose the colors of the whole
 /// film, so that nothing flickers. Every frame holds only what differs from the
@@ -37,14 +46,11 @@ pub fn gif(
     size: [u32; 2],
     mode: Mode,
 ) -> Result<Vec<u8>, PictureError> {
+    check_size(size)?;
     let [width, height] = size;
-    let refuse = || PictureError::Size { width, height };
-    let sides = MIN_SIDE..=MAX_SIDE;
-    if !(sides.contains(&width) && sides.contains(&height)) {
-        return Err(refuse());
-    }
-    let across = u16::try_from(width).map_err(|_| refuse())?;
-    let down = u16::try_from(height).map_err(|_| refuse())?;
+    let refuse = |_| PictureError::Size { width, height };
+    let across = u16::try_from(width).map_err(refuse)?;
+    let down = u16::try_from(height).map_err(refuse)?;
     let mut colors = choose_colors(frames.clone(), size, mode)?;
     let table: Vec<u8> = colors.palette.iter().copied().chain([[0; 3]]).flatten().collect();
     let mut bytes = Vec::new();

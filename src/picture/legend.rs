@@ -2,6 +2,7 @@
 
 use tiny_skia::LineCap;
 
+use super::canvas::Canvas;
 use super::drawing::Painter;
 use super::palette::{Rgba, time_color};
 use super::text::Face;
@@ -28,10 +29,11 @@ impl Sample {
     }
 }
 
-impl Painter<'_> {
+impl<C: Canvas> Painter<'_, C> {
     /// Samples and names of what is drawn. What does not fit into one row goes
     /// into a second one within the margin.
     pub(super) fn legend(&mut self) {
+        self.canvas.layer("legend");
         let unit = self.frame.unit;
         let [left, _, right, bottom] = self.frame.inner;
         let mut baseline = bottom - 4.0 * unit;

@@ -3,7 +3,7 @@
 
 use tiny_skia::LineCap;
 
-use super::canvas::{Align, TextStyle};
+use super::canvas::{Align, Canvas, TextStyle};
 use super::drawing::Painter;
 use super::palette::{Palette, Rgba};
 use super::text::Face;
@@ -17,11 +17,14 @@ const SHADE_LAYERS: usize = 12;
 /// Most lines of a caption.
 const CAPTION_LINES: usize = 2;
 
-impl Painter<'_> {
+impl<C: Canvas> Painter<'_, C> {
     pub(super) fn map(&mut self) {
+        self.canvas.layer("floor");
         let radius = CORNER * self.frame.scale;
         self.canvas.fill_round(self.frame.plot, [radius; 4], self.palette.floor);
+        self.canvas.layer("shade");
         self.shade();
+        self.canvas.layer("walls");
         for wall in &self.drawing.walls {
             let radii = wall.round.map(|is_round| if is_round { radius } else { 0.0 });
             self.canvas.fill_round(self.edges(wall.rect), radii, self.palette.wall);
@@ -29,6 +32,7 @@ impl Painter<'_> {
         if let Some(goal) = self.drawing.goal
             && self.drawing.goal_radius > 0.0
         {
+            self.canvas.layer("goal-region");
             let center = self.frame.place(goal);
             let radius = self.drawing.goal_radius * self.frame.scale;
             self.canvas.fill_circle(center, radius, self.palette.goal.with_alpha(0.10));
@@ -72,6 +76,7 @@ impl Painter<'_> {
     }
 
     pub(super) fn axes(&mut self) {
+        self.canvas.layer("axes");
         let unit = self.frame.unit;
         let [left, top, right, bottom] = self.frame.plot;
         let [x_ticks, y_ticks] = self.frame.ticks();
@@ -102,6 +107,7 @@ impl Painter<'_> {
 
     /// Title, moment and caption. The caption ends right above the map.
     pub(super) fn words(&mut self) {
+        self.canvas.layer("words");
         let unit = self.frame.unit;
         let [left, top, right, _] = self.frame.inner;
         let caption = self.style(Face::Regular, 13.5, self.palette.muted_ink);
@@ -144,8 +150,8 @@ fn grown(edges: [f32; 4], reach: f32, limit: [f32; 4]) -> ([f32; 4], [f32; 4]) {
     (moved, [0, 1, 2, 3].map(|i| (moved[i] - edges[i]).abs().round()))
 }
 
-/// A tick's label without needless zeros.
-fn number(value: f32) -> String {
+/// A number without needless zeros.
+pub(super) fn number(value: f32) -> String {
     let text = format!("{value:.2}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }

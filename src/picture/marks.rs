@@ -1,6 +1,6 @@
 //! Start, goal, waypoints and the body, above all lines.
 
-use super::canvas::TextStyle;
+use super::canvas::{Canvas, TextStyle};
 use super::drawing::Painter;
 use super::palette::Rgba;
 use super::text::Face;
@@ -12,19 +12,22 @@ const MARK_RADIUS: f32 = 8.5;
 /// A body smaller than this could not be seen.
 const LEAST_BODY_RADIUS: f32 = 6.0;
 
-impl Painter<'_> {
+impl<C: Canvas> Painter<'_, C> {
     pub(super) fn marks(&mut self) {
         let radius = MARK_RADIUS * self.frame.unit;
         self.waypoints(radius);
         if let Some(start) = self.drawing.start {
+            self.canvas.layer("start");
             let center = self.frame.place(start);
             self.start_mark(center, radius, self.palette.floor);
         }
         if let Some(goal) = self.drawing.goal {
+            self.canvas.layer("goal");
             let center = self.frame.place(goal);
             self.goal_mark(center, radius, self.palette.floor);
         }
         if let Some(agent) = self.drawing.agent {
+            self.canvas.layer("ball");
             self.body(self.frame.place(agent));
         }
     }
@@ -46,6 +49,7 @@ impl Painter<'_> {
     }
 
     fn waypoints(&mut self, radius: f32) {
+        self.canvas.layer("waypoints");
         let unit = self.frame.unit;
         let label: TextStyle = self.style(Face::Regular, 12.5, self.palette.ink);
         for waypoint in &self.drawing.waypoints {

@@ -1,5 +1,6 @@
 //! Pictures without a window: the command line and the window's export draw
-//! with the same code. Plain shapes and colors come in, PNG or GIF bytes go out.
+//! with the same code. Plain shapes and colors come in, PNG, SVG or GIF bytes go
+//! out.
 //!
 //! Pictures lie as the window's stage does: x down and y to the right, like the
 //! rows and columns of a maze's text.
@@ -7,6 +8,7 @@
 mod canvas;
 mod drawing;
 mod encode;
+mod field;
 mod frame;
 mod legend;
 mod map;
@@ -14,10 +16,12 @@ mod marks;
 pub mod palette;
 mod plans;
 mod quantize;
+mod svg;
 mod text;
 
 pub use drawing::{Drawing, Polyline, Speck, Strengths, Wall, Waypoint};
-pub use encode::{gif, png};
+pub use encode::{gif, png, svg};
+pub use field::{Axis, Field, HeatMap, Obstacle, Orientation, density_color, field_png};
 pub use palette::{Mode, Palette, Rgba, time_color};
 
 /// Why a picture could not be made.
@@ -51,3 +55,13 @@ pub enum PictureError {
 pub const MIN_SIDE: u32 = 64;
 /// The most pixels a side may have.
 pub const MAX_SIDE: u32 = 8192;
+
+/// Refuse sizes beyond these.
+fn check_size([width, height]: [u32; 2]) -> Result<(), PictureError> {
+    let sides = MIN_SIDE..=MAX_SIDE;
+    if sides.contains(&width) && sides.contains(&height) {
+        Ok(())
+    } else {
+        Err(PictureError::Size { width, height })
+    }
+}

@@ -2,6 +2,7 @@
 
 use tiny_skia::LineCap;
 
+use super::canvas::Canvas;
 use super::drawing::{Painter, Polyline};
 use super::palette::{Rgba, time_color};
 
@@ -16,9 +17,10 @@ const TRAIL_ALPHA: [f32; 2] = [0.2, 0.95];
 /// Pieces of the trail with an opacity of their own.
 const TRAIL_BANDS: usize = 24;
 
-impl Painter<'_> {
+impl<C: Canvas> Painter<'_, C> {
     /// Everything there is besides the chosen plan.
     pub(super) fn cloud(&mut self) {
+        self.canvas.layer("candidates");
         // Many candidates lie over one another; a few have to carry alone.
         let [among_many, alone] = CANDIDATE_ALPHA;
         let many = self.drawing.candidates.len().max(1) as f32;
@@ -36,6 +38,7 @@ impl Painter<'_> {
 
     /// Points shrink and take on the color of their time as they condense.
     fn noise(&mut self) {
+        self.canvas.layer("noise");
         let amount = self.drawing.strengths.noise.clamp(0.0, 1.0);
         let radius = 2.4 * (0.55 + 0.45 * amount) * self.frame.unit;
         for speck in &self.drawing.noise {
@@ -64,6 +67,7 @@ impl Painter<'_> {
         if strength <= 0.0 {
             return;
         }
+        self.canvas.layer("chosen");
         let chosen = &self.drawing.chosen;
         let points = self.placed(&chosen.points);
         let unit = self.frame.unit;
@@ -75,6 +79,7 @@ impl Painter<'_> {
 
     /// Older parts fade.
     pub(super) fn trail(&mut self) {
+        self.canvas.layer("executed");
         let points = self.placed(&self.drawing.trail);
         let [oldest, newest] = TRAIL_ALPHA;
         let tone = self.palette.trail;

@@ -47,6 +47,20 @@ pub struct ControlSettings {
     pub replan_distance: f32,
 }
 
+impl Default for ControlSettings {
+    /// What the shipped maze scenes use.
+    fn default() -> Self {
+        Self {
+            law: ControlLaw::Track,
+            position_gain: 20.0,
+            velocity_gain: 2.0,
+            replan: Replan::OnDeviation,
+            replan_every: 40,
+            replan_distance: 0.6,
+        }
+    }
+}
+
 /// An episode (or the rest of one) that followed plans.
 #[derive(Clone, Debug)]
 pub struct Rollout {

@@ -73,6 +73,22 @@ pub struct PlanSettings {
     pub drag_candidates: usize,
 }
 
+impl Default for PlanSettings {
+    /// What the shipped maze scenes use.
+    fn default() -> Self {
+        Self {
+            candidates_per_duration: 4,
+            durations: 24,
+            search: DurationSearch::Refine,
+            denoising_steps: 5,
+            sampler: Sampler::Ddim,
+            speed_limit: 6.0,
+            selection: Selection::ReadsMap,
+            drag_candidates: 16,
+        }
+    }
+}
+
 /// Ask for a plan.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlanRequest {

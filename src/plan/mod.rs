@@ -6,6 +6,8 @@ mod denoise;
 mod film;
 mod follow;
 mod fusing;
+pub mod horizon;
+pub mod occupancy;
 mod planner;
 
 pub use candidates::{duration_grid, passes, peak_speed, roughness, score_candidate, select};

@@ -13,6 +13,7 @@ use crate::plan::PlanRequest;
 use crate::rng::Rng;
 
 use super::app::{App, Proposal};
+use super::export;
 use super::history::EditTag;
 use super::live::{Live, Origin, Wish};
 use super::overlays::Overlay;
@@ -228,6 +229,11 @@ impl App {
                     self.notify(Notice::done(format!("Saved {}", path.display())));
                 }
                 FileEvent::Picked { purpose, path } => self.picked(purpose, path, ctx),
+                FileEvent::NoDialog { purpose } => {
+                    if let Some(dialog) = self.path_dialog(purpose) {
+                        dialog.browse_failed();
+                    }
+                }
                 FileEvent::Recent(paths) => self.recent = paths.into(),
                 FileEvent::Failed { title, advice } => {
                     self.notify(Notice::failed(title, advice));
@@ -236,31 +242,42 @@ impl App {
         }
     }
 
-    fn picked(&mut self, purpose: u64, path: Option<PathBuf>, ctx: &egui::Context) {
-        let Some(Overlay::Path(dialog)) = &mut self.overlay else { return };
-        if dialog.token() != purpose {
-            return;
+    /// The path dialog that asked the question `token`, if it is still open.
+    fn path_dialog(&mut self, token: u64) -> Option<&mut PathDialog> {
+        match &mut self.overlay {
+            Some(Overlay::Path(dialog)) if dialog.token() == token => Some(dialog),
+            _ => None,
         }
+    }
+
+    fn picked(&mut self, token: u64, path: Option<PathBuf>, ctx: &egui::Context) {
+        let Some(dialog) = self.path_dialog(token) else { return };
         match path {
             Some(path) => {
                 let purpose = dialog.purpose();
                 self.overlay = None;
                 self.use_path(purpose, path, ctx);
             }
-            // Canceled, or there is no system dialog here: the field remains.
+            // Canceled: the field remains.
             None => dialog.browse_ended(),
         }
     }
 
-    /// Do what a path was asked for.
+    /// Do what a path was asked for. An export's ending says in what form.
     pub fn use_path(&mut self, purpose: Purpose, path: PathBuf, ctx: &egui::Context) {
+        let Some(purpose) = purpose.of(&path, self.transport.clock) else {
+            let title = format!("{} was not written", file_name(&path));
+            let advice = "Exports end in .png, .svg, .gif or .csv.";
+            return self.notify(Notice::failed(title, advice));
+        };
+        let target = with_extension(path.clone(), purpose.extension());
         match purpose {
             Purpose::OpenScene => self.open_path(path),
-            Purpose::SaveScene => self.save(Some(with_extension(path, "toml"))),
-            Purpose::Png => super::export::png(self, with_extension(path, "png"), ctx),
-            Purpose::Gif(clock) => {
-                super::export::gif(self, clock, with_extension(path, "gif"), ctx);
-            }
+            Purpose::SaveScene => self.save(Some(target)),
+            Purpose::Png => export::png(self, target, ctx),
+            Purpose::Svg => export::svg(self, target, ctx),
+            Purpose::Csv => export::csv(self, target),
+            Purpose::Gif(clock) => export::gif(self, clock, target, ctx),
         }
     }
 
@@ -299,12 +316,13 @@ impl App {
     /// scene lies in, so in another folder their path has to be whole.
     fn scene_text(&self, target: Option<&Path>) -> String {
         let mut scene = self.session.scene().clone();
-        if let (Some(weights), Some(folder)) = (&scene.model.weights, &self.folder)
-            && shipped::weights(weights).is_none()
+        if let (Some(weights), Some(folder)) =
+            (scene.model.weights().map(str::to_owned), &self.folder)
+            && shipped::weights(&weights).is_none()
             && target != Some(folder.as_path())
         {
             let whole = std::path::absolute(folder.join(weights));
-            scene.model.weights = whole.ok().map(|path| path.to_string_lossy().into_owned());
+            scene.model.set_weights(whole.ok().map(|path| path.to_string_lossy().into_owned()));
         }
         scene.to_toml()
     }

@@ -87,6 +87,8 @@ pub struct App {
     pub(super) proposals: Vec<Proposal>,
     pub(super) state_folder: Option<PathBuf>,
     pub(super) autosave_due: Option<Instant>,
+    /// The title the window has.
+    title: String,
     renderer: Renderer,
     frame_pause: Duration,
     last_frame: Option<Instant>,
@@ -193,6 +195,7 @@ impl Prepared {
             proposals: Vec::new(),
             state_folder: options.state_folder,
             autosave_due: None,
+            title: String::new(),
             renderer,
             frame_pause: frame_pause(renderer),
             last_frame: None,
@@ -230,6 +233,21 @@ impl App {
         self.stage.with_drag(&self.session.scene().stage)
     }
 
+    /// The open scene's title, and whether it has unsaved edits.
+    pub fn scene_title(&self) -> String {
+        let edited = if self.is_edited { " (edited)" } else { "" };
+        format!("{}{edited}", self.session.scene().title)
+    }
+
+    /// The window is called after the scene.
+    fn follow_title(&mut self, ctx: &egui::Context) {
+        let title = format!("{} - foresight", self.scene_title());
+        if title != self.title {
+            self.title.clone_from(&title);
+            ctx.send_viewport_cmd(egui::ViewportCommand::Title(title));
+        }
+    }
+
     fn advance(&mut self, ctx: &egui::Context) {
         let now = Instant::now();
         // A frame after a pause must not make the clocks leap.
@@ -261,6 +279,7 @@ impl App {
         self.apply_proposals(&ctx);
         self.pump(ctx.input(|input| input.time));
         self.autosave(&ctx);
+        self.follow_title(&ctx);
         if self.probe.is_some() {
             super::probe::frame(self, &ctx);
         }

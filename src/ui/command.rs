@@ -124,6 +124,10 @@ commands! {
             "To another place.", |app, _| app.ask_path(Purpose::SaveScene);
         "png", "Export picture (PNG)…", on(CTRL, Key::P),
             "The stage as it is now, with axes.", |app, _| app.ask_path(Purpose::Png);
+        "svg", "Export drawing (SVG)…", on(CTRL_SHIFT, Key::P),
+            "The same as shapes, for papers and editing.", |app, _| app.ask_path(Purpose::Svg);
+        "csv", "Export plan (CSV)…", on(CTRL, Key::E),
+            "The chosen plan, one state a row.", |app, _| app.ask_path(Purpose::Csv);
         "gif-chain", "Export denoising (GIF)…", on(CTRL, Key::D),
             "Noise becoming a plan.", |app, _| app.ask_path(Purpose::Gif(Clock::Denoising));
         "gif-time", "Export the ball's way (GIF)…", on(CTRL, Key::G),

@@ -1,4 +1,5 @@
-//! Pictures that leave the program. They are made on the file worker.
+//! Pictures and tables that leave the program. They are made on the file
+//! worker.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use eframe::egui::Context;
 use crate::lab::Scene;
 use crate::lab::files::{FileTask, Make};
 use crate::lab::picture::{self, Cloud, Moment, Shot, Span};
+use crate::picture::{Drawing, Mode, PictureError};
 use crate::plan::{Film, Rollout};
 
 use super::actions::file_name;
@@ -41,15 +43,39 @@ impl OnStage {
     }
 }
 
-/// Write the stage as it is now.
+/// Turns a drawing into a file's bytes.
+type Encode = fn(&Drawing, Mode) -> Result<Vec<u8>, PictureError>;
+
+/// Write the stage as it is now, as pixels.
 pub fn png(app: &mut App, path: PathBuf, ctx: &Context) {
+    still(app, path, ctx, picture::png);
+}
+
+/// Write the stage as it is now, as shapes.
+pub fn svg(app: &mut App, path: PathBuf, ctx: &Context) {
+    still(app, path, ctx, picture::svg);
+}
+
+fn still(app: &mut App, path: PathBuf, ctx: &Context, encode: Encode) {
     let Some(film) = app.live.film().cloned() else { return refuse(app) };
     let moment = Moment { chain: app.transport.chain, time_secs: app.transport.time_secs };
     let mode = theme::mode(ctx.theme());
     let on_stage = OnStage::of(app, film);
     let make: Make = Box::new(move || {
         let drawing = on_stage.shot()?.frame(moment);
-        picture::png(&drawing, mode).map_err(|error| error.to_string())
+        encode(&drawing, mode).map_err(|error| error.to_string())
+    });
+    app.submit(FileTask::Write { path, make });
+}
+
+/// Write the chosen plan as a table.
+pub fn csv(app: &mut App, path: PathBuf) {
+    let plan = app.live.complete().and_then(|film| film.plan.clone());
+    let Some(plan) = plan else { return refuse(app) };
+    let scene = app.session.scene().clone();
+    let make: Make = Box::new(move || {
+        let environment = scene.make_environment().map_err(|error| error.to_string())?;
+        Ok(picture::csv(&plan, &environment.spec().observation).into_bytes())
     });
     app.submit(FileTask::Write { path, make });
 }

@@ -112,8 +112,8 @@ pub(crate) mod testing {
     /// A scene that plans in no time: a tiny network with random weights.
     pub fn tiny_scene() -> Scene {
         let mut scene = Scene::parse(SHIPPED[2].text).unwrap();
-        scene.model.weights = None;
-        scene.model.multipliers = Some(vec![1]);
+        scene.model.set_weights(None);
+        scene.model.diffuser_mut().unwrap().multipliers = Some(vec![1]);
         scene.plan.durations = 3;
         scene.plan.candidates_per_duration = 2;
         scene.plan.denoising_steps = 3;

@@ -1,13 +1,18 @@
-//! Pictures and films of a plan: what the window's stage shows, for files.
+//! Pictures, films and tables of a plan: what the window's stage shows, for
+//! files.
 
 mod chain;
+mod field;
 mod maze;
 mod shot;
+mod table;
 
+pub use field::occupancy;
 pub use shot::{Cloud, Moment, Shot};
+pub use table::csv;
 
 use super::{Scene, SceneError};
-use crate::picture::{self, Drawing, Mode, PictureError};
+use crate::picture::{self, Drawing, Field, Mode, PictureError};
 use crate::plan::{Film, Rollout};
 
 /// Long side of a picture in pixels.
@@ -56,17 +61,12 @@ pub enum Span {
     Both,
 }
 
-/// The finished plan and all of the ball's way, as a PNG.
+/// The finished plan and all of the ball's way.
 ///
 /// # Errors
 /// A scene that cannot be built.
-pub fn still(
-    scene: &Scene,
-    film: &Film,
-    rollout: Option<&Rollout>,
-    mode: Mode,
-) -> Result<Vec<u8>, PlanPictureError> {
-    Ok(png(&Shot::new(scene, film, rollout)?.frame(Moment::END), mode)?)
+pub fn still(scene: &Scene, film: &Film, rollout: Option<&Rollout>) -> Result<Drawing, SceneError> {
+    Ok(Shot::new(scene, film, rollout)?.frame(Moment::END))
 }
 
 /// A drawing as a PNG of the usual size.
@@ -75,6 +75,22 @@ pub fn still(
 /// Bounds that make no picture.
 pub fn png(drawing: &Drawing, mode: Mode) -> Result<Vec<u8>, PictureError> {
     picture::png(drawing, drawing.fitting_size(STILL_SIDE), mode)
+}
+
+/// A drawing as an SVG of the same size.
+///
+/// # Errors
+/// Bounds that make no picture.
+pub fn svg(drawing: &Drawing, mode: Mode) -> Result<Vec<u8>, PictureError> {
+    picture::svg(drawing, drawing.fitting_size(STILL_SIDE), mode)
+}
+
+/// Heat maps as a PNG of the usual size.
+///
+/// # Errors
+/// Axes or values that make no picture.
+pub fn field_png(field: &Field, mode: Mode) -> Result<Vec<u8>, PictureError> {
+    picture::field_png(field, STILL_SIDE, mode)
 }
 
 /// Noise condensing into plans, then the ball following the chosen one, as a
@@ -180,8 +196,9 @@ mod tests {
     #[test]
     fn pictures_and_films_have_bytes_and_nothing_to_show_is_an_error() {
         let (scene, film, rollout) = (scene(), film(), rollout());
-        let bytes = still(&scene, &film, Some(&rollout), Mode::Dark).unwrap();
-        assert_eq!(&bytes[1..4], b"PNG");
+        let drawing = still(&scene, &film, Some(&rollout)).unwrap();
+        assert_eq!(&png(&drawing, Mode::Dark).unwrap()[1..4], b"PNG");
+        assert_eq!(&svg(&drawing, Mode::Dark).unwrap()[..4], b"<svg");
         let shot = Shot::new(&scene, &film, None).unwrap();
         let bytes = movie_of(shot, Span::Denoising, Mode::Light).unwrap();
         assert_eq!(&bytes[..3], b"GIF");

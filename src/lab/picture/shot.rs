@@ -214,7 +214,7 @@ impl<'a> Shot<'a> {
 
 /// One line on what was asked and what came of it.
 fn caption(scene: &Scene, film: &Film, rollout: Option<&Rollout>) -> String {
-    let preset = scene.model.preset.name();
+    let preset = scene.model.preset().name();
     let n = film.n_candidates();
     let mut parts = vec![format!("seed {}", film.request.seed), preset.to_owned()];
     match &film.plan {

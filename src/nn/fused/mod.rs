@@ -8,6 +8,7 @@
 
 pub mod convolution;
 pub mod norm_mish;
+pub mod spline;
 
 use std::fmt::Debug;
 

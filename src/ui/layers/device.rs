@@ -1,6 +1,6 @@
-//! Buffers and the pipeline of [`super::software`].
+//! Buffers, bindings and pipelines, as the layers and [`super::software`] need
+//! them.
 
-use eframe::egui::epaint::Vertex;
 use eframe::egui_wgpu::wgpu;
 
 /// One entry of a bind group layout.
@@ -12,10 +12,24 @@ pub fn entry(
     wgpu::BindGroupLayoutEntry { binding, visibility, ty, count: None }
 }
 
-/// A buffer that can be written to.
-pub fn buffer(device: &wgpu::Device, size: usize, usage: wgpu::BufferUsages) -> wgpu::Buffer {
+/// A uniform buffer of at least `least_size` bytes, as a binding.
+pub fn uniform(least_size: u64) -> wgpu::BindingType {
+    wgpu::BindingType::Buffer {
+        ty: wgpu::BufferBindingType::Uniform,
+        has_dynamic_offset: false,
+        min_binding_size: wgpu::BufferSize::new(least_size),
+    }
+}
+
+/// A buffer of `size` bytes that can be written to.
+pub fn buffer(
+    device: &wgpu::Device,
+    label: &'static str,
+    size: usize,
+    usage: wgpu::BufferUsages,
+) -> wgpu::Buffer {
     device.create_buffer(&wgpu::BufferDescriptor {
-        label: Some("widgets"),
+        label: Some(label),
         size: size as u64,
         usage: usage | wgpu::BufferUsages::COPY_DST,
         mapped_at_creation: false,
@@ -26,45 +40,55 @@ pub fn buffer(device: &wgpu::Device, size: usize, usage: wgpu::BufferUsages) -> 
 pub fn grow(
     device: &wgpu::Device,
     held: &mut wgpu::Buffer,
+    label: &'static str,
     size: usize,
     usage: wgpu::BufferUsages,
 ) {
     if held.size() < size as u64 {
-        *held = buffer(device, size.next_power_of_two(), usage);
+        *held = buffer(device, label, size.next_power_of_two(), usage);
     }
 }
 
-/// The pipeline of egui's triangles.
-pub fn widget_pipeline(
+/// What tells one pipeline from another.
+pub struct PipelineConfig<'a> {
+    /// For error messages.
+    pub label: &'static str,
+    /// WGSL with entry points `vs_main`, `fs_gamma` and `fs_linear`.
+    pub shader: &'static str,
+    /// Bind group 0.
+    pub layout: &'a wgpu::BindGroupLayout,
+    /// Where corners come from.
+    pub buffers: &'a [Option<wgpu::VertexBufferLayout<'a>>],
+    /// How corners become triangles.
+    pub topology: wgpu::PrimitiveTopology,
+}
+
+/// A pipeline that blends premultiplied colors over a surface of `format`.
+pub fn pipeline(
     device: &wgpu::Device,
     format: wgpu::TextureFormat,
-    layout: &wgpu::BindGroupLayout,
+    config: &PipelineConfig<'_>,
 ) -> wgpu::RenderPipeline {
+    let label = Some(config.label);
     let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
-        label: Some("widgets"),
-        source: wgpu::ShaderSource::Wgsl(include_str!("../../../shaders/widgets.wgsl").into()),
+        label,
+        source: wgpu::ShaderSource::Wgsl(config.shader.into()),
     });
     let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-        label: Some("widgets"),
-        bind_group_layouts: &[Some(layout)],
+        label,
+        bind_group_layouts: &[Some(config.layout)],
         immediate_size: 0,
     });
     device.create_render_pipeline(&wgpu::RenderPipelineDescriptor {
-        label: Some("widgets"),
+        label,
         layout: Some(&layout),
         vertex: wgpu::VertexState {
             module: &module,
             entry_point: Some("vs_main"),
             compilation_options: wgpu::PipelineCompilationOptions::default(),
-            buffers: &[Some(wgpu::VertexBufferLayout {
-                array_stride: size_of::<Vertex>() as u64,
-                step_mode: wgpu::VertexStepMode::Vertex,
-                attributes: &wgpu::vertex_attr_array![
-                    0 => Float32x2, 1 => Float32x2, 2 => Unorm8x4
-                ],
-            })],
+            buffers: config.buffers,
         },
-        primitive: wgpu::PrimitiveState::default(),
+        primitive: wgpu::PrimitiveState { topology: config.topology, ..Default::default() },
         depth_stencil: None,
         multisample: wgpu::MultisampleState::default(),
         fragment: Some(wgpu::FragmentState {

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use eframe::egui_wgpu::{self, wgpu};
 
+use device::{PipelineConfig, buffer, entry, pipeline, uniform};
 pub use ground::{Ground, GroundVertex, screen_view};
 pub use particles::{Particle, Particles};
 pub use trajectories::{RibbonPoint, Ribbons};
@@ -170,19 +171,25 @@ impl Layers {
     pub fn new(device: &wgpu::Device, format: wgpu::TextureFormat) -> Self {
         let view_layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
             label: Some("layer view"),
-            entries: &[wgpu::BindGroupLayoutEntry {
-                binding: 0,
-                visibility: wgpu::ShaderStages::VERTEX_FRAGMENT,
-                ty: wgpu::BindingType::Buffer {
-                    ty: wgpu::BufferBindingType::Uniform,
-                    has_dynamic_offset: false,
-                    min_binding_size: wgpu::BufferSize::new(size_of::<View>() as u64),
-                },
-                count: None,
-            }],
+            entries: &[entry(
+                0,
+                wgpu::ShaderStages::VERTEX_FRAGMENT,
+                uniform(size_of::<View>() as u64),
+            )],
         });
-        let pipelines =
-            ALL.iter().map(|layer| pipeline(device, format, &view_layout, layer)).collect();
+        let pipelines = ALL
+            .iter()
+            .map(|layer| {
+                let config = PipelineConfig {
+                    label: layer.id,
+                    shader: layer.shader,
+                    layout: &view_layout,
+                    buffers: &layer.geometry.buffers(layer.stride),
+                    topology: layer.geometry.topology(),
+                };
+                pipeline(device, format, &config)
+            })
+            .collect();
         Self { pipelines, view_layout, slots: HashMap::new() }
     }
 
@@ -246,15 +253,10 @@ impl Layers {
     fn make_slot(&self, device: &wgpu::Device, batch: &Batch) -> Slot {
         let make = |label, bytes: usize, usage| {
             // Room to grow: a chain's batches differ little in size.
-            device.create_buffer(&wgpu::BufferDescriptor {
-                label: Some(label),
-                size: bytes.next_power_of_two().max(256) as u64,
-                usage: usage | wgpu::BufferUsages::COPY_DST,
-                mapped_at_creation: false,
-            })
+            buffer(device, label, bytes.next_power_of_two().max(256), usage)
         };
         let n_bytes = batch.points.bytes().len();
-        let buffer = make("layer points", n_bytes, wgpu::BufferUsages::VERTEX);
+        let points = make("layer points", n_bytes, wgpu::BufferUsages::VERTEX);
         let n_bytes = size_of_val(batch.points.indices());
         let indices = make("layer indices", n_bytes, wgpu::BufferUsages::INDEX);
         let view = make("layer view", size_of::<View>(), wgpu::BufferUsages::UNIFORM);
@@ -268,58 +270,12 @@ impl Layers {
             layer: batch.points.layer(),
             n_points: 0,
             n_indices: 0,
-            buffer,
+            buffer: points,
             indices,
             view,
             bind_group,
         }
     }
-}
-
-fn pipeline(
-    device: &wgpu::Device,
-    format: wgpu::TextureFormat,
-    view_layout: &wgpu::BindGroupLayout,
-    layer: &Layer,
-) -> wgpu::RenderPipeline {
-    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
-        label: Some(layer.id),
-        source: wgpu::ShaderSource::Wgsl(layer.shader.into()),
-    });
-    let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-        label: Some(layer.id),
-        bind_group_layouts: &[Some(view_layout)],
-        immediate_size: 0,
-    });
-    let buffers = layer.geometry.buffers(layer.stride);
-    device.create_render_pipeline(&wgpu::RenderPipelineDescriptor {
-        label: Some(layer.id),
-        layout: Some(&layout),
-        vertex: wgpu::VertexState {
-            module: &module,
-            entry_point: Some("vs_main"),
-            compilation_options: wgpu::PipelineCompilationOptions::default(),
-            buffers: &buffers,
-        },
-        primitive: wgpu::PrimitiveState {
-            topology: layer.geometry.topology(),
-            ..Default::default()
-        },
-        depth_stencil: None,
-        multisample: wgpu::MultisampleState::default(),
-        fragment: Some(wgpu::FragmentState {
-            module: &module,
-            entry_point: Some(if format.is_srgb() { "fs_linear" } else { "fs_gamma" }),
-            compilation_options: wgpu::PipelineCompilationOptions::default(),
-            targets: &[Some(wgpu::ColorTargetState {
-                format,
-                blend: Some(wgpu::BlendState::PREMULTIPLIED_ALPHA_BLENDING),
-                write_mask: wgpu::ColorWrites::ALL,
-            })],
-        }),
-        multiview_mask: None,
-        cache: None,
-    })
 }
 
 /// What paints the window.

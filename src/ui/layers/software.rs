@@ -16,8 +16,13 @@ use eframe::egui::mutex::Mutex;
 use eframe::egui::{Context, FullOutput, PaintCallbackInfo, Plugin, Rect, TextureId, pos2, vec2};
 use eframe::egui_wgpu::{self, wgpu};
 
-use super::device::{buffer, entry, grow, widget_pipeline};
+use super::device::{PipelineConfig, buffer, entry, grow, pipeline, uniform};
 use super::{Draw, Layers};
+
+/// What the painter's objects are called in error messages.
+const LABEL: &str = "widgets";
+/// Width and height in points, and padding.
+const SCREEN_BYTES: u64 = 16;
 
 /// Texture changes that have not reached the device. A pass may be run twice,
 /// and then the first one's shapes are dropped but its glyphs are not.
@@ -73,17 +78,9 @@ impl Painter {
     /// Compile for surfaces of `format`.
     pub fn new(device: &wgpu::Device, format: wgpu::TextureFormat) -> Self {
         let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-            label: Some("widgets"),
+            label: Some(LABEL),
             entries: &[
-                entry(
-                    0,
-                    wgpu::ShaderStages::VERTEX,
-                    wgpu::BindingType::Buffer {
-                        ty: wgpu::BufferBindingType::Uniform,
-                        has_dynamic_offset: false,
-                        min_binding_size: None,
-                    },
-                ),
+                entry(0, wgpu::ShaderStages::VERTEX, uniform(SCREEN_BYTES)),
                 entry(
                     1,
                     wgpu::ShaderStages::VERTEX_FRAGMENT,
@@ -95,11 +92,12 @@ impl Painter {
                 ),
             ],
         });
+        let buffer = |size, usage| buffer(device, LABEL, size, usage);
         Self {
             pipeline: widget_pipeline(device, format, &layout),
-            screen: buffer(device, 16, wgpu::BufferUsages::UNIFORM),
-            vertices: buffer(device, 1 << 20, wgpu::BufferUsages::VERTEX),
-            indices: buffer(device, 1 << 19, wgpu::BufferUsages::INDEX),
+            screen: buffer(SCREEN_BYTES as usize, wgpu::BufferUsages::UNIFORM),
+            vertices: buffer(1 << 20, wgpu::BufferUsages::VERTEX),
+            indices: buffer(1 << 19, wgpu::BufferUsages::INDEX),
             atlas: None,
             layout,
         }
@@ -161,7 +159,7 @@ impl Painter {
         });
         let view = texture.create_view(&wgpu::TextureViewDescriptor::default());
         let bind_group = device.create_bind_group(&wgpu::BindGroupDescriptor {
-            label: Some("widgets"),
+            label: Some(LABEL),
             layout: &self.layout,
             entries: &[
                 wgpu::BindGroupEntry { binding: 0, resource: self.screen.as_entire_binding() },
@@ -197,8 +195,8 @@ impl Painter {
         }
         let (vertices, indices): (&[u8], &[u8]) =
             (bytemuck::cast_slice(&vertices), bytemuck::cast_slice(&indices));
-        grow(device, &mut self.vertices, vertices.len(), wgpu::BufferUsages::VERTEX);
-        grow(device, &mut self.indices, indices.len(), wgpu::BufferUsages::INDEX);
+        grow(device, &mut self.vertices, LABEL, vertices.len(), wgpu::BufferUsages::VERTEX);
+        grow(device, &mut self.indices, LABEL, indices.len(), wgpu::BufferUsages::INDEX);
         queue.write_buffer(&self.vertices, 0, vertices);
         queue.write_buffer(&self.indices, 0, indices);
         queue.write_buffer(&self.screen, 0, bytemuck::bytes_of(&[width, height, 0.0, 0.0]));
@@ -254,6 +252,27 @@ impl Painter {
         pass.set_vertex_buffer(0, self.vertices.slice(..));
         pass.set_index_buffer(self.indices.slice(..), wgpu::IndexFormat::Uint32);
     }
+}
+
+/// The pipeline of egui's triangles.
+fn widget_pipeline(
+    device: &wgpu::Device,
+    format: wgpu::TextureFormat,
+    layout: &wgpu::BindGroupLayout,
+) -> wgpu::RenderPipeline {
+    let corners = wgpu::VertexBufferLayout {
+        array_stride: size_of::<Vertex>() as u64,
+        step_mode: wgpu::VertexStepMode::Vertex,
+        attributes: &wgpu::vertex_attr_array![0 => Float32x2, 1 => Float32x2, 2 => Unorm8x4],
+    };
+    let config = PipelineConfig {
+        label: LABEL,
+        shader: include_str!("../../../shaders/widgets.wgsl"),
+        layout,
+        buffers: &[Some(corners)],
+        topology: wgpu::PrimitiveTopology::TriangleList,
+    };
+    pipeline(device, format, &config)
 }
 
 fn set_viewport(pass: &mut wgpu::RenderPass<'_>, rect: Rect, info: &PaintCallbackInfo) {

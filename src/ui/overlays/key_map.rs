@@ -26,10 +26,10 @@ pub fn show(ctx: &Context) -> Outcome {
             if let [left, right] = columns {
                 group(left, "Play");
                 group(left, "Plan");
-                group(left, "Stage");
+                mouse(left);
+                group(right, "Stage");
                 group(right, "Scene");
                 group(right, "Window");
-                mouse(right);
             }
         });
         ui.add_space(8.0);

@@ -2,7 +2,7 @@
 //! always be typed.
 
 use eframe::egui;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use eframe::egui::{Context, Key, TextEdit, Ui, vec2};
@@ -18,8 +18,12 @@ pub enum Purpose {
     OpenScene,
     /// Write the scene.
     SaveScene,
-    /// Write a picture of the stage.
+    /// Write a picture of the stage in pixels.
     Png,
+    /// Write a picture of the stage in shapes.
+    Svg,
+    /// Write the chosen plan as a table.
+    Csv,
     /// Write a film of one clock.
     Gif(Clock),
 }
@@ -30,6 +34,8 @@ impl Purpose {
             Self::OpenScene => "Open scene",
             Self::SaveScene => "Save scene",
             Self::Png => "Export picture",
+            Self::Svg => "Export drawing",
+            Self::Csv => "Export plan",
             Self::Gif(Clock::Denoising) => "Export denoising",
             Self::Gif(Clock::Environment) => "Export the ball's way",
         }
@@ -39,7 +45,7 @@ impl Purpose {
         match self {
             Self::OpenScene => "Open",
             Self::SaveScene => "Save",
-            Self::Png | Self::Gif(_) => "Export",
+            Self::Png | Self::Svg | Self::Csv | Self::Gif(_) => "Export",
         }
     }
 
@@ -47,7 +53,30 @@ impl Purpose {
         match self {
             Self::OpenScene | Self::SaveScene => ("Scenes", "toml"),
             Self::Png => ("Pictures", "png"),
+            Self::Svg => ("Drawings", "svg"),
+            Self::Csv => ("Tables", "csv"),
             Self::Gif(_) => ("Animations", "gif"),
+        }
+    }
+
+    /// The ending its files have, without the dot.
+    pub fn extension(self) -> &'static str {
+        self.file().1
+    }
+
+    /// What a file at `path` is for: an export takes the form its ending names,
+    /// or the one asked for if it has none. `None` for an ending that no export
+    /// writes. `clock` is the one a film is made of if none was asked for.
+    pub fn of(self, path: &Path, clock: Clock) -> Option<Self> {
+        let gif = if let Self::Gif(_) = self { self } else { Self::Gif(clock) };
+        let Some(ending) = path.extension() else { return Some(self) };
+        match self {
+            Self::OpenScene | Self::SaveScene => Some(self),
+            Self::Png | Self::Svg | Self::Csv | Self::Gif(_) => {
+                [Self::Png, Self::Svg, Self::Csv, gif]
+                    .into_iter()
+                    .find(|form| ending.eq_ignore_ascii_case(form.extension()))
+            }
         }
     }
 }
@@ -60,6 +89,8 @@ pub struct PathDialog {
     suggestion: String,
     token: u64,
     is_new: bool,
+    /// The system's dialog was asked for and could not open.
+    is_alone: bool,
 }
 
 static NEXT_TOKEN: AtomicU64 = AtomicU64::new(1);
@@ -67,7 +98,7 @@ static NEXT_TOKEN: AtomicU64 = AtomicU64::new(1);
 impl PathDialog {
     /// Ask for a path for `purpose`; `name` is the scene's.
     pub fn new(purpose: Purpose, name: &str) -> Self {
-        let (_, extension) = purpose.file();
+        let extension = purpose.extension();
         let stem = name.trim_end_matches(".toml");
         let kind = match purpose {
             Purpose::Gif(Clock::Denoising) => "-denoising",
@@ -77,7 +108,7 @@ impl PathDialog {
         let suggestion = format!("{stem}{kind}.{extension}");
         let text = if purpose == Purpose::OpenScene { String::new() } else { suggestion.clone() };
         let token = NEXT_TOKEN.fetch_add(1, Ordering::Relaxed);
-        Self { purpose, text, suggestion, token, is_new: true }
+        Self { purpose, text, suggestion, token, is_new: true, is_alone: false }
     }
 
     /// Tells this dialog's answers from an older one's.
@@ -108,15 +139,28 @@ impl PathDialog {
         self.is_new = true;
     }
 
+    /// The system has no dialog; the field remains.
+    pub fn browse_failed(&mut self) {
+        self.is_new = true;
+        self.is_alone = true;
+    }
+
+    /// What to do here.
+    fn hint(&self, is_picking: bool) -> &'static str {
+        if is_picking {
+            "Choose in the system's file dialog, or type a path here."
+        } else if self.is_alone {
+            "The system offers no file dialog here; type a path. The home folder is ~."
+        } else {
+            "Type a path; the home folder is ~."
+        }
+    }
+
     /// Show it.
     pub fn show(&mut self, ctx: &Context, is_picking: bool) -> Outcome {
         dialog(ctx, "path", 480.0, |ui| {
             title(ui, self.purpose.title());
-            ui.weak(if is_picking {
-                "Choose in the system's file dialog, or type a path here."
-            } else {
-                "Type a path; the home folder is ~."
-            });
+            ui.weak(self.hint(is_picking));
             let enter = self.field(ui);
             ui.add_space(8.0);
             self.buttons(ui, is_picking, enter)
@@ -183,6 +227,19 @@ mod tests {
         let open = PathDialog::new(Purpose::OpenScene, "maze");
         assert!(!open.pick().save && open.text.is_empty());
         assert_ne!(dialog.token(), open.token());
+    }
+
+    #[test]
+    fn an_exports_ending_decides_its_form() {
+        let of = |purpose: Purpose, path: &str| purpose.of(Path::new(path), Clock::Environment);
+        assert_eq!(of(Purpose::Png, "plan"), Some(Purpose::Png));
+        assert_eq!(of(Purpose::Png, "a/plan.SVG"), Some(Purpose::Svg));
+        assert_eq!(of(Purpose::Svg, "plan.csv"), Some(Purpose::Csv));
+        let chain = Purpose::Gif(Clock::Denoising);
+        assert_eq!(of(chain, "plan.gif"), Some(chain));
+        assert_eq!(of(Purpose::Csv, "plan.gif"), Some(Purpose::Gif(Clock::Environment)));
+        assert_eq!(of(Purpose::Png, "plan.jpg"), None);
+        assert_eq!(of(Purpose::SaveScene, "scene.txt"), Some(Purpose::SaveScene));
     }
 
     #[test]

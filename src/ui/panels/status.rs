@@ -28,12 +28,8 @@ pub fn show(app: &mut App, ui: &mut Ui) {
             "Published planners pick no plan by the walls; compare with the blind selection.",
         );
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-            let preset = app.session.scene().model.preset.name();
-            let trained = match &status.model {
-                Some(model) => format!("{} steps trained", thousands(model.trained_steps)),
-                None => "untrained".to_owned(),
-            };
-            ui.label(muted(ui, format!("{preset}, {trained}")));
+            let preset = app.session.scene().model.preset().name();
+            ui.label(muted(ui, format!("{preset}{}", training(status))));
             ui.label(small(&status.device).color(colors.ink()))
                 .on_hover_text(&status.device_reason);
         });
@@ -53,6 +49,17 @@ fn planning(status: &Status) -> String {
             None => format!("plan {ms:.0} ms"),
         },
         (_, None) => "planning".into(),
+    }
+}
+
+/// How much the weights have been trained, once they are there.
+fn training(status: &Status) -> String {
+    match (&status.model, &status.phase) {
+        (Some(model), _) if model.trained_steps > 0 => {
+            format!(", {} steps trained", thousands(model.trained_steps))
+        }
+        (None, Phase::Loading | Phase::Failed) => String::new(),
+        _ => ", random weights".to_owned(),
     }
 }
 

@@ -36,10 +36,8 @@ pub fn show(app: &mut App, ui: &mut Ui) {
 }
 
 fn scene_menu(app: &mut App, ui: &mut Ui) {
-    let title = app.session.scene().title.clone();
-    let edited = if app.is_edited { " (edited)" } else { "" };
     // Room for the arrow painted below.
-    let label = format!("{title}{edited}      ");
+    let label = format!("{}      ", app.scene_title());
     let response = ui.menu_button(small(label).size(BODY), |ui| {
         ui.set_min_width(264.0);
         for scene in SHIPPED {
@@ -49,7 +47,7 @@ fn scene_menu(app: &mut App, ui: &mut Ui) {
             }
         }
         ui.separator();
-        for id in ["open", "save", "save-as", "png", "gif-chain", "gif-time"] {
+        for id in ["open", "save", "save-as", "png", "svg", "csv", "gif-chain", "gif-time"] {
             menu_row(app, ui, id);
         }
         recent(app, ui);

@@ -113,12 +113,12 @@ fn tool_button(app: &mut App, ui: &mut Ui, icon: Icon, id: &str, selected: bool,
 fn notes(app: &App, ui: &Ui, rect: Rect, colors: Colors) {
     let status = app.session.status();
     let mut notes: Vec<(Color32, &str)> = Vec::new();
-    if !status.is_maze_seen {
-        notes.push((colors.warning(), "The model has not seen this maze"));
-    }
     let is_open = matches!(status.phase, Phase::Ready | Phase::Planning);
     if is_open && status.model.as_ref().is_none_or(|model| model.trained_steps == 0) {
+        // Random weights have seen no maze at all.
         notes.push((colors.warning(), "The weights are random: train this scene first"));
+    } else if !status.is_maze_seen {
+        notes.push((colors.warning(), "The model has not seen this maze"));
     }
     let chosen = app.live.complete().and_then(|film| film.plan.as_ref());
     if chosen.is_some_and(|plan| !plan.feasible) {

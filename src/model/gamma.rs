@@ -1,0 +1,389 @@
+//! Gamma-models: the discounted future of a policy as a density.
+//!
+//! Janner, Mordatch, Levine: Gamma-Models: Generative Temporal Difference
+//! Learning for Infinite-Horizon Prediction, NeurIPS 2020.
+//!
+//!   occupancy  mu(s_e | s, a) = (1 - g) sum_{t >= 1} g^{t-1} p(s_t = s_e | s, a, pi)
+//!   bootstrap  mu(s_e | s, a) = (1 - g) p(s_e | s, a) + g E[mu(s_e | s', a')]
+//!   target     (1 - g) N(s', sigma^2 I) + g mu_target( . | s', a'), a' ~ pi(s')
+//!   values     V(s) = 1 / (1 - g) E_{s_e ~ mu}[r(s_e)]               (Equation 3.6)
+//!
+//! g = 0 is a single-step model. Here mu is a spline flow (Algorithm 3) on the
+//! state space itself, angles on circles. Ours on top: a condition that may
+//! hold the discount, so that one model serves a slider; a goal, so that a
+//! goal-reaching policy is Markov; and an action that may be unknown, which is
+//! the policy's own, mu(s_e | s) = E_{a ~ pi}[mu(s_e | s, a)].
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor, TensorData};
+
+use super::ModelError;
+use crate::env::StateDimension;
+use crate::nn::fused::spline::Topology;
+use crate::nn::gan::Gan;
+use crate::nn::init::Initializer;
+use crate::nn::spline_flow::{LINE_BOUND, SplineFlow};
+use crate::rng::Rng;
+
+pub use super::gamma_config::{GammaConfig, GammaSection, Objective, topology};
+
+/// Rows that go through the network at once, so that memory stays small.
+const MAX_ROWS: usize = 16_384;
+
+/// A question to a gamma-model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Query {
+    /// Source state, one number per state coordinate.
+    pub state: Vec<f32>,
+    /// First action; the policy's own if absent.
+    pub action: Option<Vec<f32>>,
+    /// The policy's goal; empty where there is none.
+    pub goal: Vec<f32>,
+    /// Discount g.
+    pub discount: f32,
+}
+
+/// Samples of a density.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Samples {
+    /// `[samples, state]`.
+    pub states: Vec<f32>,
+    /// ln of the density at each sample, per unit of state space; empty for a
+    /// GAN, which has none.
+    pub log_density: Vec<f32>,
+}
+
+/// What a gamma-model is made of.
+#[derive(Module, Debug)]
+pub enum GammaNetwork {
+    /// A density (Algorithm 3).
+    Flow(SplineFlow),
+    /// Samples alone (Algorithm 2).
+    Gan(Gan),
+}
+
+/// A trained gamma-model.
+pub struct GammaModel {
+    /// Every number of the model.
+    pub config: GammaConfig,
+    network: GammaNetwork,
+    device: Device,
+}
+
+impl GammaNetwork {
+    /// Random weights for a configuration.
+    pub fn init(config: &GammaConfig, init: &mut Initializer) -> Self {
+        match config.objective.is_adversarial() {
+            true => GammaNetwork::Gan(config.gan().init(init)),
+            false => GammaNetwork::Flow(config.network().init(init)),
+        }
+    }
+}
+
+impl GammaModel {
+    /// Predicts with `network`, which must be free of autodiff.
+    pub fn new(config: GammaConfig, network: GammaNetwork, device: Device) -> Self {
+        Self { config, network, device }
+    }
+
+    /// Number of weights.
+    pub fn n_parameters(&self) -> usize {
+        self.network.num_params()
+    }
+
+    /// The network.
+    pub fn network(&self) -> &GammaNetwork {
+        &self.network
+    }
+
+    /// Whether it knows densities; a GAN only samples.
+    pub fn has_density(&self) -> bool {
+        matches!(self.network, GammaNetwork::Flow(_))
+    }
+
+    fn flow(&self) -> Result<&SplineFlow, ModelError> {
+        match &self.network {
+            GammaNetwork::Flow(flow) => Ok(flow),
+            GammaNetwork::Gan(_) => {
+                Err(ModelError::Query("a GAN has no density; ask for samples".into()))
+            }
+        }
+    }
+
+    /// Whether a query can be answered.
+    ///
+    /// # Errors
+    /// Wrong lengths, numbers that are not finite, a discount outside the
+    /// trained range, or an unknown action in a model that needs one.
+    pub fn check(&self, query: &Query) -> Result<(), ModelError> {
+        let refuse = |message: String| Err(ModelError::Query(message));
+        let config = &self.config;
+        let lengths = [
+            ("state", query.state.len(), config.state.len()),
+            ("goal", query.goal.len(), config.goal_dims.len()),
+            (
+                "action",
+                query.action.as_ref().map_or(config.action_dim, Vec::len),
+                config.action_dim,
+            ),
+        ];
+        for (what, found, expected) in lengths {
+            if found != expected {
+                return refuse(format!("a {what} has {expected} numbers, {found} were given"));
+            }
+        }
+        let action = query.action.iter().flatten();
+        if query.state.iter().chain(&query.goal).chain(action).any(|value| !value.is_finite()) {
+            return refuse("a number is not finite; give ordinary numbers".into());
+        }
+        let [low, high] = config.discount;
+        if !(low - 1e-6..=high + 1e-6).contains(&query.discount) {
+            return refuse(format!(
+                "the discount {} is outside what these weights were trained for, {low} to {high}; \
+                 choose one inside, or chain model steps to reach beyond",
+                query.discount
+            ));
+        }
+        if query.action.is_none() && !config.masks_action {
+            return refuse("these weights need an action; draw one from the policy".into());
+        }
+        Ok(())
+    }
+
+    /// Draw `n` states for every query, in order.
+    ///
+    /// # Errors
+    /// A query [`GammaModel::check`] refuses, or a lost device.
+    pub fn sample(&self, queries: &[Query], n: usize, rng: &mut Rng) -> Result<Samples, ModelError> {
+        let mut conditions = Vec::new();
+        for query in queries {
+            self.check(query)?;
+            conditions.push(self.condition(query));
+        }
+        let total = queries.len() * n;
+        let mut samples = Samples::default();
+        for start in (0..total).step_by(MAX_ROWS) {
+            let rows = start..(start + MAX_ROWS).min(total);
+            let condition: Vec<f32> =
+                rows.clone().flat_map(|row| conditions[row / n].iter().copied()).collect();
+            let condition = self.rows(condition);
+            match &self.network {
+                GammaNetwork::Flow(flow) => {
+                    let base = base_draws(&self.config, rows.len(), rng);
+                    let base = self.tensor(base, self.config.state.len());
+                    let (x, log_density) = flow.sample(base, condition);
+                    samples.states.extend(self.from_flow(&read(x)?));
+                    let scale = self.log_scale();
+                    samples.log_density.extend(read(log_density)?.iter().map(|l| l + scale));
+                }
+                GammaNetwork::Gan(gan) => {
+                    let latent = self.config.gan().latent;
+                    let noise = self.tensor(rng.normals(rows.len() * latent), latent);
+                    let features = read(gan.generate(noise, condition))?;
+                    let points = gan.points_of(&features, LINE_BOUND / 2.0);
+                    samples.states.extend(self.from_flow(&points));
+                }
+            }
+        }
+        Ok(samples)
+    }
+
+    /// ln of the density at `points`, `[points, dims]`, per unit of state
+    /// space. Fewer `dims` than the state has, 2 for a map, give the marginal
+    /// density of the leading ones.
+    ///
+    /// # Errors
+    /// A query [`GammaModel::check`] refuses, a `dims` that splits a block of
+    /// two, or a lost device.
+    pub fn log_density(
+        &self,
+        query: &Query,
+        points: &[f32],
+        dims: usize,
+    ) -> Result<Vec<f32>, ModelError> {
+        self.check(query)?;
+        let whole = self.config.state.len();
+        if dims == 0 || dims > whole || (dims < whole && !dims.is_multiple_of(2)) {
+            return Err(ModelError::Query(format!("{dims} coordinates have no marginal density")));
+        }
+        let leading = &self.config.state[..dims];
+        let condition = self.condition(query);
+        let scale = log_scale(leading);
+        let flow = self.flow()?;
+        let mut found = Vec::with_capacity(points.len() / dims);
+        for points in points.chunks(MAX_ROWS * dims) {
+            let rows = points.len() / dims;
+            let x = self.tensor(to_flow(leading, points), dims);
+            let log_density = flow.log_density(x, self.rows(condition.repeat(rows)));
+            found.extend(read(log_density)?.iter().map(|value| value + scale));
+        }
+        Ok(found)
+    }
+
+    /// ln of the density at one point per query.
+    ///
+    /// # Errors
+    /// As for [`GammaModel::log_density`].
+    pub fn log_density_each(
+        &self,
+        queries: &[Query],
+        points: &[f32],
+    ) -> Result<Vec<f32>, ModelError> {
+        let dims = self.config.state.len();
+        let scale = self.log_scale();
+        let flow = self.flow()?;
+        let mut found = Vec::with_capacity(queries.len());
+        for (queries, points) in queries.chunks(MAX_ROWS).zip(points.chunks(MAX_ROWS * dims)) {
+            let mut condition = Vec::new();
+            for query in queries {
+                self.check(query)?;
+                condition.extend(self.condition(query));
+            }
+            let x = self.tensor(to_flow(&self.config.state, points), dims);
+            let log_density = flow.log_density(x, self.rows(condition));
+            found.extend(read(log_density)?.iter().map(|value| value + scale));
+        }
+        Ok(found)
+    }
+
+    /// What the network is told.
+    fn condition(&self, query: &Query) -> Vec<f32> {
+        let mut condition = Vec::with_capacity(self.config.n_condition());
+        push_condition(&self.config, query, &mut condition);
+        condition
+    }
+
+    fn tensor(&self, values: Vec<f32>, columns: usize) -> Tensor<2> {
+        let rows = values.len() / columns.max(1);
+        Tensor::from_data(TensorData::new(values, [rows, columns]), &self.device)
+    }
+
+    fn rows(&self, condition: Vec<f32>) -> Tensor<2> {
+        self.tensor(condition, self.config.n_condition())
+    }
+
+    fn from_flow(&self, points: &[f32]) -> Vec<f32> {
+        let dims = &self.config.state;
+        let map = |(x, dimension): (&f32, &StateDimension)| x / scale(dimension) + middle(dimension);
+        points.iter().zip(dims.iter().cycle()).map(map).collect()
+    }
+
+    /// Replace the network by what `change` makes of it.
+    pub fn update(&mut self, change: impl FnOnce(GammaNetwork) -> GammaNetwork) {
+        self.network = change(self.network.clone());
+    }
+
+    /// ln of the flow's volume per unit of state space.
+    pub fn log_scale(&self) -> f32 {
+        log_scale(&self.config.state)
+    }
+}
+
+fn log_scale(state: &[StateDimension]) -> f32 {
+    state.iter().map(|dimension| scale(dimension).ln()).sum()
+}
+
+fn read(tensor: Tensor<2>) -> Result<Vec<f32>, ModelError> {
+    tensor
+        .try_into_data()
+        .map_err(|error| ModelError::Device(error.to_string()))?
+        .try_to_vec::<f32>()
+        .map_err(|error| ModelError::Device(format!("{error:?}")))
+}
+
+/// Flow units per unit of a coordinate: its range fills the circle, or the
+/// middle half of the spline's interval.
+fn scale(dimension: &StateDimension) -> f32 {
+    let half = (dimension.high - dimension.low) / 2.0;
+    match topology(dimension) {
+        Topology::Circle => std::f32::consts::PI / half,
+        Topology::Line => LINE_BOUND / 2.0 / half,
+    }
+}
+
+fn middle(dimension: &StateDimension) -> f32 {
+    f32::midpoint(dimension.low, dimension.high)
+}
+
+/// Points of state space in the flow's coordinates, angles wrapped.
+pub fn to_flow(state: &[StateDimension], points: &[f32]) -> Vec<f32> {
+    let map = |(x, dimension): (&f32, &StateDimension)| {
+        let x = (x - middle(dimension)) * scale(dimension);
+        match topology(dimension) {
+            Topology::Line => x,
+            Topology::Circle => wrap_angle(x),
+        }
+    };
+    points.iter().zip(state.iter().cycle()).map(map).collect()
+}
+
+/// An angle in `[-pi, pi)`.
+pub fn wrap_angle(x: f32) -> f32 {
+    use std::f32::consts::{PI, TAU};
+    let wrapped = (x + PI).rem_euclid(TAU) - PI;
+    if wrapped >= PI { -PI } else { wrapped }
+}
+
+/// Draws of the base density, `[rows, coordinates]`.
+pub fn base_draws(config: &GammaConfig, rows: usize, rng: &mut Rng) -> Vec<f32> {
+    let mut base = Vec::with_capacity(rows * config.state.len());
+    for _ in 0..rows {
+        for dimension in &config.state {
+            base.push(match topology(dimension) {
+                Topology::Circle => {
+                    rng.uniform(-std::f64::consts::PI, std::f64::consts::PI) as f32
+                }
+                Topology::Line => {
+                    let u = rng.uniform(1e-7, 1.0 - 1e-7);
+                    (u / (1.0 - u)).ln() as f32
+                }
+            });
+        }
+    }
+    base
+}
+
+/// State, goal, action, whether the action is known, discount.
+pub fn push_condition(config: &GammaConfig, query: &Query, condition: &mut Vec<f32>) {
+    for (value, dimension) in query.state.iter().zip(&config.state) {
+        push_features(config, dimension, *value, condition);
+    }
+    for (value, dim) in query.goal.iter().zip(&config.goal_dims) {
+        push_features(config, &config.state[*dim], *value, condition);
+    }
+    match &query.action {
+        Some(action) => condition.extend_from_slice(action),
+        None => condition.extend(std::iter::repeat_n(0.0, config.action_dim)),
+    }
+    if config.masks_action {
+        condition.push(if query.action.is_some() { 1.0 } else { 0.0 });
+    }
+    if config.takes_discount() {
+        // Linear in the logarithm of the horizon 1 / (1 - g), and in g.
+        let horizon = |discount: f32| -(-discount).ln_1p();
+        condition.push(2.0 * horizon(query.discount) / horizon(config.discount[1]) - 1.0);
+        condition.push(query.discount);
+    }
+}
+
+fn push_features(
+    config: &GammaConfig,
+    dimension: &StateDimension,
+    value: f32,
+    features: &mut Vec<f32>,
+) {
+    let half = (dimension.high - dimension.low) / 2.0;
+    let x = (value - middle(dimension)) / half;
+    let harmonics = match topology(dimension) {
+        Topology::Line => {
+            features.push(x);
+            config.harmonics
+        }
+        Topology::Circle => config.harmonics.max(1),
+    };
+    for k in 1..=harmonics {
+        let phase = std::f32::consts::PI * k as f32 * x;
+        features.push(phase.cos());
+        features.push(phase.sin());
+    }
+}
