@@ -56,13 +56,13 @@ fn viridis(t: f32) -> vec3<f32> {
     return clamp(c * t + vec3(0.27796, 0.00374, 0.33492), vec3(0.0), vec3(1.0));
 }
 
-// Cividis (Nunez, Anderton, Renslow), which is given as a polynomial.
+// Cividis (Nuñez, Anderton, Renslow), which is given as a polynomial.
 fn cividis(t: f32) -> vec3<f32> {
-    var c = vec3(2710.57, -67.37, -2475.67);
-    c = c * t + vec3(-7024.72, 176.58, 6614.94);
-    c = c * t + vec3(6402.70, -131.46, -6167.24);
-    c = c * t + vec3(-2381.73, -52.82 + 105.64, 2482.43);
-    c = c * t + vec3(35.34, 170.73, -442.36);
+    var c = vec3(-2710.57, -67.37, 2475.67);
+    c = c * t + vec3(7024.72, 176.58, -6614.94);
+    c = c * t + vec3(-6402.70, -131.46, 6167.24);
+    c = c * t + vec3(2381.73, 52.82, -2482.43);
+    c = c * t + vec3(-35.34, 170.73, 442.36);
     c = c * t + vec3(-4.54, 32.49, 81.24);
     return clamp(c / 255.0, vec3(0.0), vec3(1.0));
 }

@@ -271,15 +271,18 @@ fn a_plan_file_holds_what_later_tools_rely_on() {
 fn plans_come_as_table_and_picture_too() {
     let lab = Lab::new();
     let scene = lab.path("scene.toml");
-    for (name, magic) in
-        [("plan.csv", &b"secs,x,y,vx,vy"[..]), ("plan.png", b"\x89PNG"), ("plan.gif", b"GIF89a")]
-    {
+    for (name, magic) in [
+        ("plan.csv", &b"secs,x,y,vx,vy"[..]),
+        ("plan.png", b"\x89PNG"),
+        ("plan.svg", b"<svg"),
+        ("plan.gif", b"GIF89a"),
+    ] {
         let output = lab.plan(&scene, &["--out", name]);
         assert!(output.ok, "{}", output.err);
         assert!(read(&lab.path(name)).starts_with(magic), "{name}");
     }
     let message = lab.plan(&scene, &["--out", "plan.docx"]).err;
-    assert!(message.contains(".json, .csv, .png or .gif"), "{message}");
+    assert!(message.contains(".json, .csv, .png, .svg or .gif"), "{message}");
 }
 
 #[test]

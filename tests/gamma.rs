@@ -82,13 +82,13 @@ fn stretches(n: usize, steps: usize) -> Stretches {
         states.push(state);
     }
     let sizes = StretchSizes { state: 1, action: 1, goal: 0 };
-    Stretches { sizes, steps, states, actions, goals: Vec::new() }
+    let starts_on_policy = vec![false; n];
+    Stretches { sizes, steps, states, actions, goals: Vec::new(), starts_on_policy }
 }
 
 fn trained(config: GammaConfig, steps: usize) -> GammaModel {
     let data = Arc::new(stretches(4000, 30));
-    let mut learner =
-        GammaLearner::new(config, data, Arc::new(Idle), 2, Device::flex()).unwrap();
+    let mut learner = GammaLearner::new(config, data, Arc::new(Idle), 2, Device::flex()).unwrap();
     for step in 0..steps {
         learner.train_step(step as f64 / steps as f64).unwrap();
     }
@@ -102,8 +102,7 @@ fn exact(state: f32, action: f32, discount: f64, at: f64) -> f64 {
     for _ in 0..2000 {
         let total = variance + f64::from(BLUR * BLUR);
         let z = at - mean;
-        density += weight * (-z * z / (2.0 * total)).exp()
-            / (std::f64::consts::TAU * total).sqrt();
+        density += weight * (-z * z / (2.0 * total)).exp() / (std::f64::consts::TAU * total).sqrt();
         mean *= f64::from(DECAY);
         variance = f64::from(DECAY * DECAY) * variance + f64::from(NOISE * NOISE);
         weight *= discount;

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use foresight::lab::{DeviceChoice, Phase, SHIPPED, Scene, Session, SessionOptions};
+use foresight::lab::{DeviceChoice, Phase, Scene, Session, SessionOptions, shipped};
 use foresight::plan::{Film, PlanRequest};
 
 /// The U-Maze with small random weights.
 fn scene() -> Scene {
-    let mut scene = Scene::parse(SHIPPED.last().unwrap().text).unwrap();
+    let mut scene = Scene::parse(shipped::find("maze2d-umaze-diffuser").unwrap().text).unwrap();
     scene.model.set_weights(None);
     scene.model.diffuser_mut().unwrap().waypoints = Some(16);
     scene.model.diffuser_mut().unwrap().multipliers = Some(vec![1, 2]);
@@ -113,7 +113,8 @@ fn drag_requests_show_while_they_keep_coming() {
 
 #[test]
 fn a_changed_maze_is_planned_in_and_noted() {
-    let (mut session, woken) = open(Scene::parse(SHIPPED.last().unwrap().text).unwrap());
+    let (mut session, woken) =
+        open(Scene::parse(shipped::find("maze2d-umaze-diffuser").unwrap().text).unwrap());
     wait(&mut session, &woken, |s| s.status().phase == Phase::Ready);
     assert!(session.status().is_maze_seen && session.status().model.is_some());
     let mut changed = session.scene().clone();

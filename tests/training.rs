@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use foresight::lab::train::{Budget, TrainEvent, TrainOptions, train};
-use foresight::lab::{SHIPPED, Scene, checkpoint, open};
+use foresight::lab::{Scene, checkpoint, open, shipped};
 use foresight::model::ModelNumbers;
 use foresight::model::diffuser_learner::DiffuserLearner;
 use foresight::model::learner::Learner;
 use foresight::plan::{Film, PlanRequest};
 
 fn scene(preset: &str) -> Scene {
-    let mut scene = Scene::parse(SHIPPED.last().unwrap().text).unwrap();
+    let mut scene = Scene::parse(shipped::find("maze2d-umaze-diffuser").unwrap().text).unwrap();
     let text = scene.to_toml().replace("preset = \"quick\"", &format!("preset = \"{preset}\""));
     scene = Scene::parse(&text).unwrap();
     scene.data.transitions = 5000;
@@ -60,7 +60,8 @@ fn plan(scene: &Scene, weights: &Path) -> Film {
         seed: 5,
         near_duration: None,
     };
-    let film = opened.planner().unwrap().plan(1, Arc::new(request), &mut |_| ControlFlow::Continue(()));
+    let film =
+        opened.planner().unwrap().plan(1, Arc::new(request), &mut |_| ControlFlow::Continue(()));
     film.unwrap().unwrap()
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use eframe::egui::{self, Event, Key, Modifiers, PointerButton, Pos2, vec2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable as _;
-use foresight::lab::{DeviceChoice, SHIPPED, Scene};
+use foresight::lab::{DeviceChoice, Scene, shipped};
 use foresight::ui::overlays::path_dialog::Purpose;
 use foresight::ui::stage::{self, Tool};
 use foresight::ui::transport::Clock;
@@ -18,7 +18,7 @@ use foresight::ui::{App, AppOptions, Prepared};
 
 /// The U-Maze with small random weights.
 fn scene() -> Scene {
-    let mut scene = Scene::parse(SHIPPED.last().unwrap().text).unwrap();
+    let mut scene = Scene::parse(shipped::find("maze2d-umaze-diffuser").unwrap().text).unwrap();
     scene.model.set_weights(None);
     scene.model.diffuser_mut().unwrap().waypoints = Some(16);
     scene.model.diffuser_mut().unwrap().multipliers = Some(vec![1, 2]);

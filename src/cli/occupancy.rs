@@ -19,6 +19,8 @@ use output::{Form, Report};
 ///
 /// The ending of --out chooses the form.
 ///
+/// Densities are means over the cells of a map of the first two coordinates.
+///
 /// .npz: `samples` [samples, state], `log_density` [samples] (not from a GAN),
 /// `weights` [model steps], `density` [x cells, y cells], `truth` the same
 /// (with --truth), `x_edges`, `y_edges`, `state`, `gamma`. With --steps, the
@@ -35,7 +37,7 @@ use output::{Form, Report};
 /// policy's own), gamma, steps, long_gamma (null without --steps),
 /// horizon_steps and horizon_secs (of the longer discount), chain_weights, n,
 /// mean, std (both circular for angles), cells, total_variation and rollouts
-/// (null without --truth), milliseconds.
+/// (null without --truth), milliseconds (of samples and one density a cell).
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct Occupancy {

@@ -46,12 +46,12 @@ pub fn collect(
     head_for_new_goal(environment, policy.as_mut(), &mut rng)?;
     let mut steps_to_goal = 0;
     while episodes.len() < config.transitions {
-        let state = environment.state();
-        let action = policy.act(&state);
+        let observation = environment.observation();
+        let action = policy.act(&environment.state());
         let reward = environment.step(&action);
         steps_to_goal += 1;
         let ends = policy.done() || steps_to_goal >= spec.max_steps;
-        episodes.observations.extend_from_slice(&state);
+        episodes.observations.extend_from_slice(&observation);
         episodes.actions.extend_from_slice(&action);
         episodes.rewards.push(reward);
         episodes.terminals.push(false);

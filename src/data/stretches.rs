@@ -1,8 +1,8 @@
 //! Stretches of one policy: where it goes from everywhere.
 //!
 //! A gamma-model learns from pairs of a state and where the policy is some
-//! steps later. A stretch starts at a state and an action that need not be the
-//! policy's own, and follows the policy from there. Starts are half uniform
+//! steps later. A stretch follows the policy from a state and an action, which
+//! every other time is any policy's. Starts are half uniform
 //! over the state space and half visited by policies of varying quality, as
 //! the thesis mixes all snapshots of a learner.
 
@@ -14,8 +14,10 @@ use super::{DataConfig, DataError};
 use crate::env::{Environment, MarkovPolicy};
 use crate::rng::Rng;
 
-/// Steps of a stretch.
-pub const STRETCH_STEPS: usize = 100;
+/// Steps of a stretch: long enough that a target rarely bootstraps, short
+/// enough that a data set holds many independent starts. Where the policy's
+/// future splits, it is the number of starts nearby that tells the shares.
+pub const STRETCH_STEPS: usize = 50;
 /// Most steps of another policy before a stretch that starts where it went.
 const PRELUDE: usize = 60;
 /// Transitions between two reports of progress.
@@ -34,6 +36,8 @@ pub struct Stretches {
     pub actions: Vec<f32>,
     /// `[stretches, goal]`.
     pub goals: Vec<f32>,
+    /// Whether the first action is the policy's own, per stretch.
+    pub starts_on_policy: Vec<bool>,
 }
 
 /// Numbers per state, action and goal.
@@ -115,6 +119,7 @@ pub fn collect_stretches(
         states: Vec::with_capacity(n * (steps + 1) * sizes.state),
         actions: Vec::with_capacity(n * steps * sizes.action),
         goals: Vec::with_capacity(n * sizes.goal),
+        starts_on_policy: Vec::with_capacity(n),
     };
     let mut rng = Rng::stream(config.seed, "stretches");
     for index in 0..n {
@@ -147,7 +152,10 @@ fn record(
         }
     }
     let mut state = environment.state();
-    let mut action = other.act(&state, &goal, rng);
+    let is_own = rng.below(2) == 0;
+    let first: &dyn MarkovPolicy = if is_own { target } else { other.as_ref() };
+    stretches.starts_on_policy.push(is_own);
+    let mut action = first.act(&state, &goal, rng);
     for _ in 0..stretches.steps {
         stretches.states.extend_from_slice(&state);
         stretches.actions.extend_from_slice(&action);

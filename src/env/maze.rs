@@ -217,6 +217,7 @@ fn spec(config: &EnvironmentConfig, [x_min, y_min, x_max, y_max]: [f32; 4]) -> E
         goal_dims: vec![0, 1],
         goal_radius: GOAL_RADIUS,
         reference_scores: config.reference_scores,
+        twin_cells: None,
     }
 }
 

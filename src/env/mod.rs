@@ -1,4 +1,5 @@
-//! Environments: dynamics, rewards and resets, in plain `f32`.
+//! Environments: dynamics, rewards, resets and policies, in plain `f32`, and
+//! the exact or sampled futures that learned models are compared with.
 //!
 //! An environment is one file plus one row in [`ALL`]. Nothing here knows
 //! tensors or pixels.
@@ -12,8 +13,10 @@ mod maze_policies;
 mod maze_space;
 mod occupancy;
 mod pendulum;
+mod pendulum_policies;
 mod physics;
 mod policies;
+mod rooms_policies;
 mod rooms_space;
 mod sparse;
 mod tabular;
@@ -104,6 +107,9 @@ pub struct EnvironmentSpec {
     pub goal_radius: f32,
     /// Returns that map to a normalized score of 0 and 100.
     pub reference_scores: Option<[f32; 2]>,
+    /// Cells of a grid over the state space on which a tabular twin is
+    /// accurate; `None` where the state has no two coordinates.
+    pub twin_cells: Option<[usize; 2]>,
 }
 
 /// The part of the plane a body may occupy.
@@ -178,7 +184,8 @@ pub trait MarkovPolicy: Send + Sync {
     /// one number per entry of `spec().goal_dims`.
     fn act(&self, state: &[f32], goal: &[f32], rng: &mut Rng) -> Vec<f32>;
     /// The law of [`MarkovPolicy::act`] as a few actions with weights that sum
-    /// to 1, at most 9 per coordinate: a 7-node Gauss-Hermite rule for Gaussian
+    /// to 1, at most 9 per coordinate (and per part, if a coin chooses): a
+    /// 7-node Gauss-Hermite rule for Gaussian
     /// noise; where the bounds clip it, an atom with the exact mass at each
     /// bound and a 7-node Gauss-Legendre rule between them, as for uniform
     /// actions. One entry if the policy does not draw.

@@ -18,8 +18,6 @@ use crate::rng::Rng;
 
 /// Sources between two goals.
 const SOURCES_PER_GOAL: usize = 16;
-/// Cells of the tabular twin along each coordinate.
-const FINE_CELLS: usize = 121;
 /// Cells along each coordinate over which masses are compared.
 const TV_CELLS: usize = 24;
 /// Points per cell and coordinate at which the model's density is summed.
@@ -71,11 +69,12 @@ pub fn evaluate_gamma(
     on_progress: &mut dyn FnMut(f64) -> ControlFlow<()>,
 ) -> Result<OccupancyReport, GammaEvalError> {
     let policy = environment.policy(&model.config.policy)?;
-    let mut trial = Trial { environment, policy, model, options };
+    let mut trial = Trial { environment, policy, model, options, cells: [0; 2] };
     let mut rng = Rng::stream(options.seed, "evaluation");
     let sources = trial.draw_sources(&mut rng);
     let mut report = trial.against_rollouts(&sources, &mut rng, on_progress)?;
-    if model.config.state.len() == 2 {
+    if let Some(cells) = trial.environment.spec().twin_cells {
+        trial.cells = cells;
         step(on_progress, 0.6)?;
         trial.against_policy_evaluation(&sources[0].goal, &mut rng, &mut report)?;
         step(on_progress, 0.8)?;
@@ -102,6 +101,8 @@ struct Trial<'a> {
     policy: Arc<dyn MarkovPolicy>,
     model: &'a GammaModel,
     options: &'a GammaEvalOptions,
+    /// Cells of the tabular twin.
+    cells: [usize; 2],
 }
 
 impl Trial<'_> {
@@ -185,7 +186,7 @@ impl Trial<'_> {
         rng: &mut Rng,
         report: &mut OccupancyReport,
     ) -> Result<(), GammaEvalError> {
-        let fine = Grid::over(self.environment.spec(), [FINE_CELLS; 2])?;
+        let fine = Grid::over(self.environment.spec(), self.cells)?;
         self.environment.set_goal(goal)?;
         let rewards = env::cell_rewards(self.environment, &fine)?;
         let chain = Chain::build(self.environment, self.policy.as_ref(), goal, &fine)?;
@@ -222,7 +223,7 @@ impl Trial<'_> {
         sources: &[Query],
         report: &mut OccupancyReport,
     ) -> Result<(), GammaEvalError> {
-        let fine = Grid::over(self.environment.spec(), [FINE_CELLS; 2])?;
+        let fine = Grid::over(self.environment.spec(), self.cells)?;
         let coarse = Grid::over(self.environment.spec(), [TV_CELLS; 2])?;
         let mut off = Vec::new();
         let mut chain: Option<(Vec<f32>, Chain)> = None;

@@ -10,8 +10,17 @@ use serde::Serialize;
 
 use super::device::median_ms;
 use super::scene::Scene;
+use super::train::TrainError;
+use crate::data::{DataConfig, collect_stretches};
+use crate::env::{self, EnvironmentConfig};
+use crate::model::Preset;
+use crate::model::gamma::{GammaModel, GammaNetwork, GammaSection, Query};
+use crate::model::gamma_learner::GammaLearner;
+use crate::model::learner::Learner as _;
 use crate::nn::adam::ModuleAdam;
+use crate::nn::init::Initializer;
 use crate::nn::temporal_unet::TemporalUnetConfig;
+use crate::plan::occupancy::{MapGrid, density_map};
 use crate::plan::{PlanRequest, Planner};
 use crate::rng::Rng;
 
@@ -128,4 +137,77 @@ pub fn plan_rows(scene: &Scene, planner: &Planner, samples: usize) -> Vec<BenchR
         BenchRow { name: "plan_large_full", median: time(None), unit: "ms", n: samples },
         BenchRow { name: "plan_large_drag", median: time(Some(250.0)), unit: "ms", n: samples },
     ]
+}
+
+/// Samples of the occupancy row.
+const OCCUPANCY_SAMPLES: usize = 4096;
+/// Cells along each side of the map at rest and of the one while dragging.
+const MAP_CELLS: [usize; 2] = [96, 40];
+/// Pendulum steps that the training row learns from.
+const TRAINING_TRANSITIONS: usize = 20_000;
+
+/// The quick preset over the pendulum.
+fn quick_gamma() -> GammaSection {
+    GammaSection {
+        preset: Preset::Quick,
+        policy: "swing-up".into(),
+        weights: None,
+        discount: None,
+        couplings: None,
+        bins: None,
+        hidden: None,
+        noise: None,
+        objective: None,
+        target_steps: None,
+        batch: None,
+        learning_rate: None,
+    }
+}
+
+/// Gamma-model rows: samples with log-density from one state, maps of the
+/// density at both resolutions of the window, and a training step on really
+/// collected data.
+///
+/// # Errors
+/// A lost device.
+pub fn gamma_rows(device: &Device, samples: usize) -> Result<Vec<BenchRow>, TrainError> {
+    let mut pendulum = env::make(&EnvironmentConfig {
+        id: "pendulum".into(),
+        maze: String::new(),
+        door_width: None,
+        max_steps: 200,
+        reference_scores: None,
+    })?;
+    let config = quick_gamma().resolve(pendulum.spec())?;
+    let network = GammaNetwork::init(&config, &mut Initializer::new(0, device));
+    let model = GammaModel::new(config.clone(), network, device.clone());
+    let query = Query { state: vec![3.0, 0.0], action: None, goal: Vec::new(), discount: 0.95 };
+    let row = |name, median| BenchRow { name, median, unit: "ms", n: samples };
+    let mut rng = Rng::stream(1, "bench");
+    // Once outside of the clock, where a failure can be told.
+    model.sample(std::slice::from_ref(&query), OCCUPANCY_SAMPLES, &mut rng)?;
+    let sampling = median_ms(2, samples, || {
+        drop(model.sample(std::slice::from_ref(&query), OCCUPANCY_SAMPLES, &mut rng));
+    });
+    let [fine, drag] = MAP_CELLS.map(|side| {
+        let grid = MapGrid::of(&model.config.state, [side; 2]);
+        median_ms(2, samples, || drop(density_map(&model, &query, &grid)))
+    });
+    let data = DataConfig { transitions: TRAINING_TRANSITIONS, seed: 0 };
+    let policy = pendulum.policy(&config.policy)?;
+    let mut go_on = |_| ControlFlow::Continue(());
+    let stretches = collect_stretches(pendulum.as_mut(), &config.policy, &data, &mut go_on)?;
+    let mut learner = GammaLearner::new(config, Arc::new(stretches), policy, 0, device.clone())?;
+    finish(learner.train_step(0.0)?);
+    let training = median_ms(2, samples, || {
+        if let Ok(loss) = learner.train_step(0.5) {
+            finish(loss);
+        }
+    });
+    Ok(vec![
+        row("occupancy_4096", sampling),
+        row("occupancy_map_fine", fine),
+        row("occupancy_map_drag", drag),
+        row("gamma_train_step", training),
+    ])
 }

@@ -189,8 +189,14 @@ impl Checkpoint {
             return Err(mismatch(format!(
                 "it holds a network of {} couplings, {} bins and width {} over {}, the scene asks for {}, {} and {} over {}; \
                  change the scene's model section or its weights",
-                found.couplings, found.bins, found.hidden, names(&found).join(", "),
-                asked.couplings, asked.bins, asked.hidden, names(asked).join(", "),
+                found.couplings,
+                found.bins,
+                found.hidden,
+                names(&found).join(", "),
+                asked.couplings,
+                asked.bins,
+                asked.hidden,
+                names(asked).join(", "),
             )));
         }
         if found.policy != asked.policy {
@@ -206,7 +212,8 @@ impl Checkpoint {
 }
 
 fn other_model(name: &str, found: &str, asked: &str) -> CheckpointError {
-    let why = format!("it holds {found}, the scene asks for {asked}; change model.id or the weights");
+    let why =
+        format!("it holds {found}, the scene asks for {asked}; change model.id or the weights");
     CheckpointError::Mismatch { name: name.to_owned(), why }
 }
 

@@ -1,6 +1,7 @@
 //! Settings as data: what the window draws and `--set` changes, one row each.
 
 use super::scene::Scene;
+use crate::model::ModelConfig;
 use crate::plan::{ControlLaw, DurationSearch, Replan, Sampler, Selection};
 
 /// When a changed setting acts.
@@ -44,12 +45,27 @@ pub struct Knob {
     pub help: &'static str,
     /// When a change acts.
     pub effect: Effect,
+    /// Whether it means anything in a scene.
+    pub applies: fn(&Scene) -> bool,
     /// What values it takes.
     pub kind: KnobKind,
     /// Read it from a scene.
     pub get: fn(&Scene) -> f64,
     /// Write it into a scene, held to what is legal.
     pub set: fn(&mut Scene, f64),
+}
+
+/// Largest discount a person can set: a future of a thousand steps.
+const MAX_DISCOUNT: f64 = 0.999;
+
+/// Whether a scene plans with a Diffuser.
+pub fn is_diffuser(scene: &Scene) -> bool {
+    matches!(scene.model, ModelConfig::Diffuser(_))
+}
+
+/// Whether a scene predicts with a gamma-model.
+pub fn is_gamma(scene: &Scene) -> bool {
+    matches!(scene.model, ModelConfig::Gamma(_))
 }
 
 const fn count(max: f64) -> KnobKind {
@@ -87,6 +103,7 @@ pub const KNOBS: &[Knob] = &[
         group: "Planner",
         help: "Samples drawn at each duration. More find shorter plans and take longer.",
         effect: Effect::Live,
+        applies: is_diffuser,
         kind: count(16.0),
         get: |s| s.plan.candidates_per_duration as f64,
         set: |s, v| s.plan.candidates_per_duration = whole(v, 64.0),
@@ -97,6 +114,7 @@ pub const KNOBS: &[Knob] = &[
         group: "Planner",
         help: "Durations tried, spaced evenly in their logarithm over the model's range.",
         effect: Effect::Live,
+        applies: is_diffuser,
         kind: count(48.0),
         get: |s| s.plan.durations as f64,
         set: |s, v| s.plan.durations = whole(v, 256.0),
@@ -107,6 +125,7 @@ pub const KNOBS: &[Knob] = &[
         group: "Planner",
         help: "Refine sends one scout to every duration and all other candidates to the shortest that passes; Grid treats all alike.",
         effect: Effect::Live,
+        applies: is_diffuser,
         kind: KnobKind::Choice(&["Refine", "Grid"]),
         get: |s| position(&SEARCHES, &s.plan.search),
         set: |s, v| s.plan.search = SEARCHES[index(v, SEARCHES.len())],
@@ -117,6 +136,7 @@ pub const KNOBS: &[Knob] = &[
         group: "Planner",
         help: "Forward passes from noise to plan with DDIM. DDPM always visits every diffusion time.",
         effect: Effect::Live,
+        applies: is_diffuser,
         kind: count(64.0),
         get: |s| s.plan.denoising_steps as f64,
         set: |s, v| s.plan.denoising_steps = whole(v, 1000.0),
@@ -127,6 +147,7 @@ pub const KNOBS: &[Knob] = &[
         group: "Planner",
         help: "DDIM is deterministic and takes few steps; DDPM draws fresh noise at every step, as in the thesis.",
         effect: Effect::Live,
+        applies: is_diffuser,
         kind: KnobKind::Choice(&["DDIM", "DDPM"]),
         get: |s| position(&SAMPLERS, &s.plan.sampler),
         set: |s, v| s.plan.sampler = SAMPLERS[index(v, SAMPLERS.len())],
@@ -137,6 +158,7 @@ pub const KNOBS: &[Knob] = &[
         group: "Planner",
         help: "A plan is infeasible where its mean speed over six waypoints exceeds this on either axis. The ball reaches 5.2.",
         effect: Effect::Live,
+        applies: is_diffuser,
         kind: KnobKind::Number { min: 1.0, max: 8.0, step: 0.1, decimals: 1, unit: "/s" },
         get: |s| f64::from(s.plan.speed_limit),
         set: |s, v| s.plan.speed_limit = from_zero(v, 1000.0),
@@ -147,6 +169,7 @@ pub const KNOBS: &[Knob] = &[
         group: "Planner",
         help: "Pick the shortest plan that passes: by walls and speed (reads the map), or by speed alone.",
         effect: Effect::Live,
+        applies: is_diffuser,
         kind: KnobKind::Choice(&["Reads the map", "Blind"]),
         get: |s| position(&SELECTIONS, &s.plan.selection),
         set: |s, v| s.plan.selection = SELECTIONS[index(v, SELECTIONS.len())],
@@ -157,6 +180,7 @@ pub const KNOBS: &[Knob] = &[
         group: "Planner",
         help: "Samples in the smaller request made at every mouse move.",
         effect: Effect::Live,
+        applies: is_diffuser,
         kind: count(96.0),
         get: |s| s.plan.drag_candidates as f64,
         set: |s, v| s.plan.drag_candidates = whole(v, 1024.0),
@@ -167,6 +191,7 @@ pub const KNOBS: &[Knob] = &[
         group: "Control",
         help: "Feedback on the planned states, or the actions the model planned where it plans any.",
         effect: Effect::Live,
+        applies: is_diffuser,
         kind: KnobKind::Choice(&["Feedback", "Planned actions"]),
         get: |s| position(&LAWS, &s.control.law),
         set: |s, v| s.control.law = LAWS[index(v, LAWS.len())],
@@ -177,6 +202,7 @@ pub const KNOBS: &[Knob] = &[
         group: "Control",
         help: "Force per unit of distance from the planned position. The released code uses 1.",
         effect: Effect::Live,
+        applies: is_diffuser,
         kind: KnobKind::Number { min: 0.0, max: 20.0, step: 0.5, decimals: 1, unit: "" },
         get: |s| f64::from(s.control.position_gain),
         set: |s, v| s.control.position_gain = from_zero(v, 1e4),
@@ -187,6 +213,7 @@ pub const KNOBS: &[Knob] = &[
         group: "Control",
         help: "Force per unit of difference from the planned velocity. The released code uses 1.",
         effect: Effect::Live,
+        applies: is_diffuser,
         kind: KnobKind::Number { min: 0.0, max: 5.0, step: 0.1, decimals: 1, unit: "" },
         get: |s| f64::from(s.control.velocity_gain),
         set: |s, v| s.control.velocity_gain = from_zero(v, 1e4),
@@ -197,6 +224,7 @@ pub const KNOBS: &[Knob] = &[
         group: "Control",
         help: "Never, every so many steps over the time that remains, or when the ball strays from the plan.",
         effect: Effect::Live,
+        applies: is_diffuser,
         kind: KnobKind::Choice(&["Never", "Every N steps", "On deviation"]),
         get: |s| position(&REPLANS, &s.control.replan),
         set: |s, v| s.control.replan = REPLANS[index(v, REPLANS.len())],
@@ -207,6 +235,7 @@ pub const KNOBS: &[Knob] = &[
         group: "Control",
         help: "Environment steps between plans, if it replans by the clock.",
         effect: Effect::Live,
+        applies: is_diffuser,
         kind: KnobKind::Number { min: 5.0, max: 200.0, step: 5.0, decimals: 0, unit: "steps" },
         get: |s| s.control.replan_every as f64,
         set: |s, v| s.control.replan_every = whole(v, 100_000.0),
@@ -217,6 +246,7 @@ pub const KNOBS: &[Knob] = &[
         group: "Control",
         help: "Distance from the plan that calls for a new one, if it replans on deviation.",
         effect: Effect::Live,
+        applies: is_diffuser,
         kind: KnobKind::Number { min: 0.1, max: 2.0, step: 0.1, decimals: 1, unit: "" },
         get: |s| f64::from(s.control.replan_distance),
         set: |s, v| s.control.replan_distance = from_zero(v, 1e4),
@@ -227,9 +257,54 @@ pub const KNOBS: &[Knob] = &[
         group: "Environment",
         help: "Steps until the episode ends; the ball rolls on to there.",
         effect: Effect::Restart,
+        applies: is_diffuser,
         kind: KnobKind::Number { min: 100.0, max: 2000.0, step: 50.0, decimals: 0, unit: "steps" },
         get: |s| s.environment.max_steps as f64,
         set: |s, v| s.environment.max_steps = whole(v, 100_000.0),
+    },
+    Knob {
+        id: "occupancy.discount",
+        title: "Discount γ",
+        group: "Occupancy",
+        help: "How far the prediction looks: a future of 1/(1-γ) steps on average. One model answers for every γ it was trained on.",
+        effect: Effect::Live,
+        applies: is_gamma,
+        kind: KnobKind::Number { min: 0.0, max: 0.99, step: 0.005, decimals: 3, unit: "" },
+        get: |s| f64::from(s.occupancy.discount),
+        set: |s, v| s.occupancy.discount = from_zero(v, MAX_DISCOUNT),
+    },
+    Knob {
+        id: "occupancy.steps",
+        title: "Model steps",
+        group: "Horizon",
+        help: "Model steps chained and reweighted to the long discount (Theorem 1); 1 asks the model directly.",
+        effect: Effect::Live,
+        applies: is_gamma,
+        kind: count(12.0),
+        get: |s| s.occupancy.steps as f64,
+        set: |s, v| s.occupancy.steps = whole(v, 1000.0),
+    },
+    Knob {
+        id: "occupancy.long_discount",
+        title: "Long discount",
+        group: "Horizon",
+        help: "The discount that the chain is reweighted to, at least γ.",
+        effect: Effect::Live,
+        applies: is_gamma,
+        kind: KnobKind::Number { min: 0.0, max: 0.99, step: 0.005, decimals: 3, unit: "" },
+        get: |s| f64::from(s.occupancy.long_discount),
+        set: |s, v| s.occupancy.long_discount = from_zero(v, MAX_DISCOUNT),
+    },
+    Knob {
+        id: "occupancy.samples",
+        title: "Samples",
+        group: "Prediction",
+        help: "States drawn from the model and from the real rollouts.",
+        effect: Effect::Live,
+        applies: is_gamma,
+        kind: KnobKind::Number { min: 256.0, max: 8192.0, step: 256.0, decimals: 0, unit: "" },
+        get: |s| s.occupancy.samples as f64,
+        set: |s, v| s.occupancy.samples = whole(v, 100_000.0),
     },
 ];
 

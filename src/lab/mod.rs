@@ -10,11 +10,13 @@ pub mod occupancy;
 pub mod open;
 pub mod picture;
 mod planner_thread;
+pub mod policy_run;
 pub mod scene;
 pub mod session;
 pub mod shipped;
 mod slot;
 pub mod train;
+mod twin;
 pub mod values;
 
 pub use checkpoint::{Checkpoint, CheckpointError, Provenance};

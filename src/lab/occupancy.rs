@@ -61,6 +61,11 @@ pub struct OccupancyFrame {
     pub rollouts: usize,
     /// Half the absolute difference of the two masses.
     pub total_variation: Option<f32>,
+    /// The exact occupancy's density from the tabular twin, where there is one
+    /// and once it is there.
+    pub exact: Option<Vec<f32>>,
+    /// Total variation of the model to `exact`.
+    pub exact_total_variation: Option<f32>,
     /// Weight of every model step in the mixture.
     pub chain_weights: Vec<f64>,
     /// Time of the model's part, milliseconds.
@@ -81,6 +86,11 @@ pub fn answer(
     go_on: &mut dyn FnMut() -> ControlFlow<()>,
 ) -> Result<(), PlanError> {
     let started = Instant::now();
+    // A source that cannot be is refused before anything is shown of it.
+    if !request.goal.is_empty() {
+        environment.set_goal(&request.goal)?;
+    }
+    environment.set_state(&request.state)?;
     let mut frame = predict(id, request, model)?;
     frame.wall_ms = started.elapsed().as_secs_f32() * 1e3;
     publish(frame.clone());
@@ -132,6 +142,8 @@ pub fn predict(
         truth_samples: Vec::new(),
         rollouts: 0,
         total_variation: None,
+        exact: None,
+        exact_total_variation: None,
         chain_weights: vec![1.0],
         wall_ms: 0.0,
         grid,
@@ -170,11 +182,7 @@ fn real_rollouts(
     go_on: &mut dyn FnMut() -> ControlFlow<()>,
 ) -> Result<Option<(Vec<f32>, Vec<f32>)>, PlanError> {
     let settings = &request.settings;
-    let discount = match settings.steps {
-        0 | 1 => settings.discount,
-        _ => settings.long_discount.max(settings.discount),
-    };
-    let gamma = f64::from(discount);
+    let gamma = f64::from(settings.total_discount());
     let length = if gamma > 0.0 { (REMAINDER.ln() / gamma.ln()).ceil() as usize } else { 1 };
     let mut rng = Rng::stream(request.seed, "occupancy rollouts");
     let (mut states, mut weights) = (Vec::new(), Vec::new());

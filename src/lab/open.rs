@@ -53,9 +53,7 @@ impl Opened {
     pub fn gamma(&self) -> Result<&GammaModel, OpenError> {
         match &self.model {
             OpenedModel::Gamma(model) => Ok(model),
-            OpenedModel::Diffuser(_) => {
-                Err(OpenError::OtherModel("a \u{3b3}-model", "a Diffuser"))
-            }
+            OpenedModel::Diffuser(_) => Err(OpenError::OtherModel("a \u{3b3}-model", "a Diffuser")),
         }
     }
 }

@@ -11,10 +11,13 @@ use std::thread::JoinHandle;
 use super::device::{self, ChosenDevice, DeviceChoice};
 use super::occupancy::{self, OccupancyFrame, OccupancyRequest};
 use super::open::{self, Opened, OpenedModel};
+use super::policy_run::{self, PolicyRun, RunRequest};
 use super::scene::Scene;
 use super::session::{ModelCard, Problem, Wake};
 use super::slot::Slot;
+use super::twin::TwinKeeper;
 use super::values::{self, ValueFrame, ValueRequest};
+use crate::env::EnvironmentConfig;
 use crate::plan::{ControlSettings, Film, PlanError, PlanRequest, Pursuit, Replan, Rollout};
 
 /// Events that fit before the front looks; more are dropped.
@@ -39,6 +42,10 @@ pub enum Task {
     Occupancy(u64, Arc<OccupancyRequest>),
     /// Say what every state is worth.
     Values(u64, Arc<ValueRequest>),
+    /// Let the real policy run.
+    Run(u64, Arc<RunRequest>),
+    /// Add what the tabular twin knows to the newest answers.
+    Twin,
 }
 
 /// Something that happened.
@@ -85,6 +92,8 @@ struct Inbox {
     plan: Option<(u64, Arc<PlanRequest>)>,
     occupancy: Option<(u64, Arc<OccupancyRequest>)>,
     values: Option<(u64, Arc<ValueRequest>)>,
+    run: Option<(u64, Arc<RunRequest>)>,
+    twin: bool,
     control: Option<ControlSettings>,
     quit: bool,
 }
@@ -99,6 +108,8 @@ pub struct Shared {
     pub occupancy: Slot<OccupancyFrame>,
     /// The newest value map.
     pub values: Slot<ValueFrame>,
+    /// The newest run of the real policy.
+    pub run: Slot<PolicyRun>,
     inbox: Mutex<Inbox>,
     rung: Condvar,
     events: SyncSender<Event>,
@@ -114,6 +125,7 @@ impl Shared {
             rollout: Slot::default(),
             occupancy: Slot::default(),
             values: Slot::default(),
+            run: Slot::default(),
             inbox: Mutex::default(),
             rung: Condvar::new(),
             events,
@@ -133,6 +145,8 @@ impl Shared {
             Task::Plan(id, request) => inbox.plan = Some((id, request)),
             Task::Occupancy(id, request) => inbox.occupancy = Some((id, request)),
             Task::Values(id, request) => inbox.values = Some((id, request)),
+            Task::Run(id, request) => inbox.run = Some((id, request)),
+            Task::Twin => inbox.twin = true,
             // A waiting load must not be lost to a rebuild of the same scene.
             Task::Rebuild(scene) => match &mut inbox.load {
                 Some(Task::Load { scene: waiting, .. }) => *waiting = scene,
@@ -172,12 +186,18 @@ impl Shared {
             if let Some((id, request)) = inbox.plan.take() {
                 return Some(Task::Plan(id, request));
             }
+            if let Some((id, request)) = inbox.run.take() {
+                return Some(Task::Run(id, request));
+            }
             // The map under the mouse comes before the slower one.
             if let Some((id, request)) = inbox.occupancy.take() {
                 return Some(Task::Occupancy(id, request));
             }
             if let Some((id, request)) = inbox.values.take() {
                 return Some(Task::Values(id, request));
+            }
+            if std::mem::take(&mut inbox.twin) {
+                return Some(Task::Twin);
             }
             inbox = self.rung.wait(inbox).unwrap_or_else(PoisonError::into_inner);
         }
@@ -196,6 +216,7 @@ impl Shared {
             || inbox.plan.is_some()
             || inbox.occupancy.is_some()
             || inbox.values.is_some()
+            || inbox.run.is_some()
     }
 
     /// Whether anything waits that a slow answer must give way to. A waiting
@@ -215,7 +236,14 @@ impl Shared {
 /// The system has no thread left.
 pub fn spawn(shared: Arc<Shared>) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name("planner".into()).spawn(move || {
-        let mut worker = Worker { shared, opened: None, control: None, device: None };
+        let mut worker = Worker {
+            shared,
+            opened: None,
+            control: None,
+            device: None,
+            config: None,
+            twins: TwinKeeper::default(),
+        };
         while let Some(task) = worker.shared.wait() {
             if let Some(control) = worker.shared.inbox().control.take() {
                 worker.control = Some(control);
@@ -245,6 +273,9 @@ struct Worker {
     opened: Option<Opened>,
     control: Option<ControlSettings>,
     device: Option<(DeviceChoice, ChosenDevice)>,
+    /// What the environment was made of.
+    config: Option<EnvironmentConfig>,
+    twins: TwinKeeper,
 }
 
 impl Worker {
@@ -255,6 +286,8 @@ impl Worker {
             Task::Plan(id, request) => self.report(|worker| worker.plan(id, request)),
             Task::Occupancy(id, request) => self.report(|worker| worker.occupancy(id, &request)),
             Task::Values(id, request) => self.report(|worker| worker.values(id, &request)),
+            Task::Run(id, request) => self.report(|worker| worker.run(id, &request)),
+            Task::Twin => self.report(|worker| worker.complete()),
         }
     }
 
@@ -282,7 +315,57 @@ impl Worker {
                 (shared.wake)();
             },
             &mut || go_on(!shared.must_yield(false)),
-        )
+        )?;
+        if request.is_drag { Ok(()) } else { self.complete() }
+    }
+
+    /// Add the exact parts to the newest answers, or see to it that their twin
+    /// is built.
+    fn complete(&mut self) -> Result<(), PlanError> {
+        if self.shared.must_yield(true) {
+            return Ok(());
+        }
+        let Some(opened) = &mut self.opened else { return Ok(()) };
+        let OpenedModel::Gamma(model) = &opened.model else { return Ok(()) };
+        let environment = opened.environment.as_mut();
+        if environment.spec().twin_cells.is_none() {
+            return Ok(());
+        }
+        let mut wanted = None;
+        if let Some(frame) = self.shared.occupancy.get()
+            && frame.truth.is_some()
+            && frame.exact.is_none()
+        {
+            match self.twins.get(&frame.request.goal) {
+                Some(twin) => {
+                    let mut frame = (*frame).clone();
+                    let policy = environment.policy(&model.config.policy)?;
+                    twin.complete_occupancy(&mut frame, environment, policy.as_ref())?;
+                    self.shared.occupancy.put(Some(Arc::new(frame)));
+                }
+                None => wanted = Some(frame.request.goal.clone()),
+            }
+        }
+        if let Some(frame) = self.shared.values.get()
+            && frame.done >= 1.0
+            && frame.evaluation.is_none()
+        {
+            match self.twins.get(&frame.request.goal) {
+                Some(twin) => {
+                    let mut frame = (*frame).clone();
+                    twin.complete_values(&mut frame, environment)?;
+                    self.shared.values.put(Some(Arc::new(frame)));
+                }
+                None => wanted = Some(frame.request.goal.clone()),
+            }
+        }
+        (self.shared.wake)();
+        if let (Some(goal), Some(config)) = (wanted, &self.config) {
+            let shared = Arc::clone(&self.shared);
+            let again = Box::new(move || shared.push(Task::Twin));
+            self.twins.prepare(config, &model.config.policy, &goal, again);
+        }
+        Ok(())
     }
 
     fn values(&mut self, id: u64, request: &Arc<ValueRequest>) -> Result<(), PlanError> {
@@ -300,7 +383,18 @@ impl Worker {
                 (shared.wake)();
             },
             &mut || go_on(!shared.must_yield(true)),
-        )
+        )?;
+        self.complete()
+    }
+
+    fn run(&mut self, id: u64, request: &Arc<RunRequest>) -> Result<(), PlanError> {
+        let Some(opened) = &mut self.opened else { return Ok(()) };
+        let OpenedModel::Gamma(model) = &opened.model else { return Ok(()) };
+        let policy = &model.config.policy;
+        let run = policy_run::answer(id, request, opened.environment.as_mut(), policy)?;
+        self.shared.run.put(Some(Arc::new(run)));
+        (self.shared.wake)();
+        Ok(())
     }
 
     fn load(&mut self, scene: &Scene, folder: Option<PathBuf>, choice: DeviceChoice) {
@@ -308,6 +402,9 @@ impl Worker {
         self.shared.rollout.put(None);
         self.shared.occupancy.put(None);
         self.shared.values.put(None);
+        self.twins.clear();
+        self.config = Some(scene.environment.clone());
+        self.shared.run.put(None);
         let device = match self.device(choice) {
             Ok(device) => device,
             Err(problem) => return self.shared.send(Event::Failed(problem)),
@@ -350,6 +447,8 @@ impl Worker {
     fn rebuild(&mut self, scene: &Scene) {
         let Some(opened) = &mut self.opened else { return };
         self.control = Some(scene.control.clone());
+        self.twins.clear();
+        self.config = Some(scene.environment.clone());
         match scene.make_environment() {
             Ok(environment) => {
                 if let OpenedModel::Diffuser(planner) = &mut opened.model {
@@ -422,16 +521,39 @@ fn sees(opened: &Opened, scene: &Scene) -> bool {
 }
 
 fn card(opened: &Opened) -> Option<ModelCard> {
-    let diffuser = opened.planner().ok()?.diffuser();
     let provenance = opened.header.as_ref().map(|h| h.provenance.clone()).unwrap_or_default();
+    let (preset, parameters, facts) = match &opened.model {
+        OpenedModel::Diffuser(planner) => {
+            let diffuser = planner.diffuser();
+            let [shortest, longest] = diffuser.config.duration_range();
+            let facts = vec![
+                ("waypoints", diffuser.config.waypoints.to_string()),
+                ("durations", format!("{shortest:.0} to {longest:.0} steps")),
+                ("diffusion times", diffuser.config.diffusion_steps.to_string()),
+            ];
+            (diffuser.config.preset, diffuser.n_parameters(), facts)
+        }
+        OpenedModel::Gamma(model) => {
+            let config = &model.config;
+            let [low, high] = config.discount;
+            let discount =
+                if high > low { format!("{low} to {high}") } else { format!("{high} alone") };
+            let facts = vec![
+                ("policy", config.policy.clone()),
+                ("discount", discount),
+                ("couplings", config.couplings.to_string()),
+                ("bins per spline", config.bins.to_string()),
+                ("hidden layers", format!("{} of {}", config.layers, config.hidden)),
+            ];
+            (config.preset, model.n_parameters(), facts)
+        }
+    };
     Some(ModelCard {
-        preset: diffuser.config.preset.name().to_owned(),
-        parameters: diffuser.n_parameters(),
+        preset: preset.name().to_owned(),
+        parameters,
         trained_steps: provenance.steps,
         hash: opened.hash.clone(),
-        waypoints: diffuser.config.waypoints,
-        duration_range: diffuser.config.duration_range(),
-        diffusion_steps: diffuser.config.diffusion_steps,
+        facts,
         evaluation: provenance.evaluation,
         trained_on: format!(
             "{}, {:.0} min, scene {}",

@@ -67,6 +67,13 @@ impl Default for OccupancySettings {
     }
 }
 
+impl OccupancySettings {
+    /// The discount of the whole answer: that of the chain if there is one.
+    pub fn total_discount(&self) -> f32 {
+        if self.steps > 1 { self.long_discount.max(self.discount) } else { self.discount }
+    }
+}
+
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }

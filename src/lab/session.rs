@@ -12,8 +12,9 @@ use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 
 use super::device::{self, DeviceChoice};
-use super::planner_thread::{self, Event, Shared, Task};
 use super::occupancy::{OccupancyFrame, OccupancyRequest};
+use super::planner_thread::{self, Event, Shared, Task};
+use super::policy_run::{PolicyRun, RunRequest};
 use super::scene::{Scene, SceneError};
 use super::values::{ValueFrame, ValueRequest};
 use crate::plan::{Film, PlanRequest, Rollout};
@@ -74,12 +75,8 @@ pub struct ModelCard {
     pub trained_steps: usize,
     /// Start of the weights file's hash.
     pub hash: String,
-    /// Waypoints per plan.
-    pub waypoints: usize,
-    /// Shortest and longest plan, in steps.
-    pub duration_range: [f32; 2],
-    /// Diffusion times T.
-    pub diffusion_steps: usize,
+    /// What this kind of model says of itself, name and value.
+    pub facts: Vec<(&'static str, String)>,
     /// What was measured, if it was recorded.
     pub evaluation: Option<String>,
     /// Device, wall time and scene of the training run.
@@ -221,6 +218,19 @@ impl Session {
         self.next_id += 1;
         self.shared.push(Task::Values(id, Arc::new(request)));
         id
+    }
+
+    /// Ask for a run of the real policy; answers its number.
+    pub fn ask_run(&mut self, request: RunRequest) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.shared.push(Task::Run(id, Arc::new(request)));
+        id
+    }
+
+    /// The newest run of the real policy.
+    pub fn run(&self) -> Option<Arc<PolicyRun>> {
+        self.shared.run.get()
     }
 
     /// The newest occupancy, without or with its truth.

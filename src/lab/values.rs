@@ -112,10 +112,8 @@ pub fn answer(
         let cells = start..(start + at_once).min(frame.grid.len());
         let legal: Vec<usize> =
             cells.clone().filter(|cell| workspace.is_free(frame.grid.center(*cell))).collect();
-        let queries: Vec<Query> = legal
-            .iter()
-            .map(|cell| query(model, request, frame.grid.center(*cell)))
-            .collect();
+        let queries: Vec<Query> =
+            legal.iter().map(|cell| query(model, request, frame.grid.center(*cell))).collect();
         let values = occupancy::values(model, &queries, request.samples, &reward, &mut rng)?;
         for (cell, [value, _]) in legal.into_iter().zip(values) {
             frame.model[cell] = value as f32;
@@ -133,20 +131,4 @@ fn query(model: &GammaModel, request: &ValueRequest, place: [f32; 2]) -> Query {
         *value = place;
     }
     Query { state, action: None, goal: request.goal.clone(), discount: request.discount }
-}
-
-impl ValueReward {
-    /// What `state` pays.
-    pub fn of(&self, environment: &dyn Environment, state: &[f32]) -> f32 {
-        match self {
-            ValueReward::Environment => environment.state_reward(state),
-            ValueReward::Painted { grid, rewards } => match *state {
-                [x, y, ..] => grid
-                    .cell_of([x, y])
-                    .and_then(|cell| rewards.get(cell).copied())
-                    .unwrap_or(0.0),
-                _ => 0.0,
-            },
-        }
-    }
 }

@@ -154,7 +154,12 @@ impl GammaModel {
     ///
     /// # Errors
     /// A query [`GammaModel::check`] refuses, or a lost device.
-    pub fn sample(&self, queries: &[Query], n: usize, rng: &mut Rng) -> Result<Samples, ModelError> {
+    pub fn sample(
+        &self,
+        queries: &[Query],
+        n: usize,
+        rng: &mut Rng,
+    ) -> Result<Samples, ModelError> {
         let mut conditions = Vec::new();
         for query in queries {
             self.check(query)?;
@@ -264,7 +269,8 @@ impl GammaModel {
 
     fn from_flow(&self, points: &[f32]) -> Vec<f32> {
         let dims = &self.config.state;
-        let map = |(x, dimension): (&f32, &StateDimension)| x / scale(dimension) + middle(dimension);
+        let map =
+            |(x, dimension): (&f32, &StateDimension)| x / scale(dimension) + middle(dimension);
         points.iter().zip(dims.iter().cycle()).map(map).collect()
     }
 
@@ -330,9 +336,7 @@ pub fn base_draws(config: &GammaConfig, rows: usize, rng: &mut Rng) -> Vec<f32> 
     for _ in 0..rows {
         for dimension in &config.state {
             base.push(match topology(dimension) {
-                Topology::Circle => {
-                    rng.uniform(-std::f64::consts::PI, std::f64::consts::PI) as f32
-                }
+                Topology::Circle => rng.uniform(-std::f64::consts::PI, std::f64::consts::PI) as f32,
                 Topology::Line => {
                     let u = rng.uniform(1e-7, 1.0 - 1e-7);
                     (u / (1.0 - u)).ln() as f32

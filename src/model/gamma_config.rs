@@ -228,7 +228,7 @@ impl GammaSection {
         GammaConfig {
             discount: [0.0, 0.99],
             hidden: 128,
-            harmonics: 4,
+            harmonics: 8,
             noise: relative_noise(spec, 0.005),
             objective: Objective::Likelihood,
             target_steps: 100,
@@ -328,7 +328,8 @@ impl GammaConfig {
                 return refuse(format!("{name} of {value}; use {least} to {most}"));
             }
         }
-        if self.noise.len() != self.state.len() || !self.noise.iter().all(|s| (*s > 0.0 || adversarial) && (0.0..1e3).contains(s))
+        if self.noise.len() != self.state.len()
+            || !self.noise.iter().all(|s| (*s > 0.0 || adversarial) && (0.0..1e3).contains(s))
         {
             return refuse("the noise must be a number above 0 for every coordinate".into());
         }

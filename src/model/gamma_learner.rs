@@ -19,8 +19,9 @@ use crate::nn::spline_flow::{LINE_BOUND, SplineFlow};
 use crate::nn::weights;
 use crate::rng::Rng;
 
-/// Share of a batch that starts at the first, arbitrary action of a stretch.
-const FIRST_ACTIONS: f64 = 0.25;
+/// Share of a batch that starts where a stretch does: later states crowd where
+/// the policy settles.
+const FIRST_STATES: f64 = 0.5;
 
 /// A gamma-model in training.
 pub struct GammaLearner {
@@ -35,6 +36,10 @@ pub struct GammaLearner {
     device: Device,
     step: usize,
 }
+
+/// Share of the policy's own actions that a model for unknown actions is not
+/// told.
+const HIDDEN: f64 = 0.7;
 
 /// One batch on the host.
 #[derive(Default)]
@@ -118,11 +123,17 @@ impl GammaLearner {
     fn draw_pair(&mut self) -> Pair {
         let stretches = Arc::clone(&self.stretches);
         let stretch = self.rng.below(stretches.len());
-        let is_first = self.rng.uniform(0.0, 1.0) < FIRST_ACTIONS;
-        let at = if is_first { 0 } else { self.rng.below(stretches.steps) };
+        let is_first = self.rng.uniform(0.0, 1.0) < FIRST_STATES;
+        // A multi-step target needs steps ahead.
+        let starts = match self.config.target_steps {
+            1 => stretches.steps,
+            _ => stretches.steps.div_ceil(2),
+        };
+        let at = if is_first { 0 } else { self.rng.below(starts) };
         let discount = self.draw_discount();
-        // The action at the start of a stretch may be any policy's.
-        let hides = self.config.masks_action && at > 0 && self.rng.below(2) == 0;
+        // Hidden, it must be the policy's own.
+        let is_own = at > 0 || stretches.starts_on_policy[stretch];
+        let hides = self.config.masks_action && is_own && self.rng.uniform(0.0, 1.0) < HIDDEN;
         let query = Query {
             state: stretches.state(stretch, at).to_vec(),
             action: (!hides).then(|| stretches.action(stretch, at).to_vec()),
@@ -280,9 +291,7 @@ impl GammaLearner {
         let on_real = gan.judge(real, condition.clone());
         let on_made = gan.judge(made, condition.clone());
         let loss = match self.config.objective {
-            Objective::LeastSquaresGan => {
-                (on_real - 1.0).square().mean() + on_made.square().mean()
-            }
+            Objective::LeastSquaresGan => (on_real - 1.0).square().mean() + on_made.square().mean(),
             // -ln D(real) - ln(1 - D(made)), with logits.
             _ => (activation::softplus(on_real.neg(), 1.0) + activation::softplus(on_made, 1.0))
                 .mean(),

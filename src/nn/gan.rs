@@ -72,9 +72,7 @@ impl Gan {
             columns.push(match topology {
                 Topology::Line => part,
                 // The floor keeps the gradient finite at the origin.
-                Topology::Circle => {
-                    part.clone() / (part.square().sum_dim(1) + 1e-6).sqrt()
-                }
+                Topology::Circle => part.clone() / (part.square().sum_dim(1) + 1e-6).sqrt(),
             });
             at += width(*topology);
         }

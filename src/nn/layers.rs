@@ -28,12 +28,7 @@ impl Linear {
 
     /// A linear layer whose initial weights and biases are `scale` times
     /// PyTorch's.
-    pub fn with_scale(
-        inputs: usize,
-        outputs: usize,
-        scale: f64,
-        init: &mut Initializer,
-    ) -> Self {
+    pub fn with_scale(inputs: usize, outputs: usize, scale: f64, init: &mut Initializer) -> Self {
         Self {
             weight: init.scaled_uniform([inputs, outputs], inputs, scale),
             bias: init.scaled_uniform([outputs], inputs, scale),

@@ -457,8 +457,9 @@ mod tests {
                 let (x, log_density) = flow.sample(base, condition());
                 (values(x), values(log_density)[0])
             };
-            let turn = |a: f32| (a + std::f32::consts::PI).rem_euclid(std::f32::consts::TAU)
-                - std::f32::consts::PI;
+            let turn = |a: f32| {
+                (a + std::f32::consts::PI).rem_euclid(std::f32::consts::TAU) - std::f32::consts::PI
+            };
             let column = |(up, _): (Vec<f32>, f32), (down, _): (Vec<f32>, f32)| {
                 [turn(up[0] - down[0]) / (2.0 * step), (up[1] - down[1]) / (2.0 * step)]
             };
@@ -496,7 +497,10 @@ mod tests {
                 let (fused, fused_grads) = run(spline(op, x.clone(), raw.clone()));
                 let (plain, plain_grads) = run(composed(op, x.clone(), raw.clone()));
                 let off = |a: &[f32], b: &[f32]| {
-                    a.iter().zip(b).filter(|(a, b)| (*a - *b).abs() > 2e-3 * (1.0 + b.abs())).count()
+                    a.iter()
+                        .zip(b)
+                        .filter(|(a, b)| (*a - *b).abs() > 2e-3 * (1.0 + b.abs()))
+                        .count()
                 };
                 assert_eq!(off(&fused, &plain), 0, "{topology:?} {direction:?}");
                 if direction == Direction::Forward {

@@ -16,7 +16,9 @@ use super::{PictureError, check_size};
 const MARGIN: f32 = 28.0;
 const AXIS_LEFT: f32 = 48.0;
 /// Title, two lines of caption, and the row of names above the maps.
-const HEAD: f32 = 94.0;
+const HEAD: f32 = 98.0;
+/// Baseline of the row of names, above the maps.
+const NAMES: f32 = 13.0;
 const AXIS_BOTTOM: f32 = 46.0;
 const LEGEND: f32 = 34.0;
 /// Long side of a map.
@@ -145,6 +147,9 @@ impl Field {
         let mut painter = FieldPainter { base, field: self, layout: &layout, most: self.most() };
         for (index, map) in self.maps.iter().enumerate() {
             painter.map(map, layout.plot(index));
+        }
+        // Above all maps: a map's surroundings reach below its neighbor's labels.
+        for (index, map) in self.maps.iter().enumerate() {
             painter.axes(map, layout.plot(index), index == 0);
         }
         painter.color_bar();
@@ -347,7 +352,7 @@ impl<C: Canvas> FieldPainter<'_, C> {
             align: Align::Center,
             ..self.base.style(Face::SemiBold, 14.0, self.base.palette.ink)
         };
-        self.base.canvas.text(&map.title, [middle, top - 10.0 * unit], title);
+        self.base.canvas.text(&map.title, [middle, top - NAMES * unit], title);
         if !is_first {
             return;
         }
@@ -360,7 +365,7 @@ impl<C: Canvas> FieldPainter<'_, C> {
             self.base.canvas.polyline(&mark, 1.2 * unit, muted, LineCap::Butt);
             self.base.canvas.text(&text, [left - 9.0 * unit, at + 4.5 * unit], to_right);
         }
-        let corner = [self.layout.inner[0], top - 10.0 * unit];
+        let corner = [self.layout.inner[0], top - NAMES * unit];
         self.base.canvas.text(&named(down_axis), corner, label);
     }
 
@@ -382,7 +387,7 @@ impl<C: Canvas> FieldPainter<'_, C> {
             self.base.canvas.polyline(&mark, 1.2 * unit, muted, LineCap::Butt);
             self.base.canvas.text(&text, [right + 9.0 * unit, y + 4.5 * unit], label);
         }
-        let corner = [self.layout.inner[2], top - 10.0 * unit];
+        let corner = [self.layout.inner[2], top - NAMES * unit];
         let to_right = TextStyle { align: Align::Right, ..label };
         self.base.canvas.text(&self.field.unit, corner, to_right);
     }

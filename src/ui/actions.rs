@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::env::Workspace;
 use crate::lab::files::{FileEvent, FileTask};
 use crate::lab::scene::StageConfig;
-use crate::lab::{Scene, Session, shipped};
+use crate::lab::{Scene, Session, knobs, shipped};
 use crate::plan::PlanRequest;
 use crate::rng::Rng;
 
@@ -20,6 +20,7 @@ use super::overlays::Overlay;
 use super::overlays::notices::Notice;
 use super::overlays::path_dialog::{PathDialog, Purpose};
 use super::place::Place;
+use super::stage::field::Field;
 use super::transport::Transport;
 
 /// Most files in the recent list.
@@ -38,6 +39,10 @@ pub fn pump(
 ) {
     let Some(wish) = live.due(now_secs) else { return };
     let scene = session.scene();
+    if knobs::is_gamma(scene) {
+        // What such a scene asks follows from what it shows, frame by frame.
+        return;
+    }
     let stage = stage.unwrap_or_else(|| scene.stage.clone());
     let (start, handoff_secs) = live.origin_state(wish, &place.at_rest(stage.start), transport);
     let near_duration = wish.quick.then(|| near_duration(live, place, &start, stage.goal));
@@ -166,6 +171,7 @@ impl App {
                 self.live.clear();
                 self.history.clear();
                 self.stage.reset();
+                self.field = Field::default();
                 self.name = name;
                 self.is_edited = false;
                 self.autosave_due = None;

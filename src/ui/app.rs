@@ -22,7 +22,8 @@ use super::panels::denoise::FilmStrip;
 use super::place::Place;
 use super::probe::Probe;
 use super::stage::Stage;
-use super::transport::Transport;
+use super::stage::field::{self, Field};
+use super::transport::{Extent, Transport};
 use super::{keys, overlays, panels, theme};
 
 /// Wakes the window from other threads once it exists.
@@ -54,6 +55,8 @@ pub struct App {
     pub transport: Transport,
     /// Camera, tool and drag.
     pub stage: Stage,
+    /// What a gamma-model is asked, and its answers.
+    pub field: Field,
     /// Undo and redo.
     pub history: History,
     /// What lies over the window.
@@ -178,6 +181,7 @@ impl Prepared {
         }
         App {
             stage: Stage::default(),
+            field: Field::default(),
             history: History::default(),
             overlay: None,
             notices: Vec::new(),
@@ -233,6 +237,11 @@ impl App {
         self.stage.with_drag(&self.session.scene().stage)
     }
 
+    /// What there is to play.
+    pub fn extent(&self) -> Extent {
+        if field::is_here(self) { self.field.run.extent() } else { self.live.extent() }
+    }
+
     /// The open scene's title, and whether it has unsaved edits.
     pub fn scene_title(&self) -> String {
         let edited = if self.is_edited { " (edited)" } else { "" };
@@ -256,7 +265,7 @@ impl App {
         let now_secs = ctx.input(|input| input.time);
         self.session.poll();
         self.live.take(&self.session, &mut self.transport, now_secs);
-        let extent = self.live.extent();
+        let extent = self.extent();
         let runs = self.transport.advance(dt, &extent);
         let settles = self.live.settle(dt);
         if runs || settles {
@@ -278,6 +287,7 @@ impl App {
         overlays::show(self, &ctx);
         self.apply_proposals(&ctx);
         self.pump(ctx.input(|input| input.time));
+        field::pump(self, &ctx);
         self.autosave(&ctx);
         self.follow_title(&ctx);
         if self.probe.is_some() {

@@ -10,6 +10,7 @@ use super::overlays::path_dialog::Purpose;
 use super::overlays::{Overlay, palette::Palette};
 use super::stage::Tool;
 use super::transport::Clock;
+use crate::lab::{Scene, knobs};
 
 /// A row of the command table.
 pub struct Command {
@@ -49,7 +50,10 @@ commands! {
     "Play": {
         "play", "Play or pause", on(NONE, Key::Space),
             "Run the active clock.", |app, _| {
-                let extent = app.live.extent();
+                if super::stage::field::is_here(app) {
+                    return super::stage::field::run::toggle(app);
+                }
+                let extent = app.extent();
                 app.transport.toggle(&extent);
             };
         "step-back", "Step back", on(NONE, Key::ArrowLeft),
@@ -67,7 +71,7 @@ commands! {
             };
         "to-end", "Go to the end", on(NONE, Key::End),
             "Of the active clock.", |app, _| {
-                let extent = app.live.extent();
+                let extent = app.extent();
                 app.transport.to_end(&extent);
             };
         "clock", "Switch the clock", on(NONE, Key::T),
@@ -97,6 +101,26 @@ commands! {
             "Leaves start and goal.", |app, _| super::stage::input::clear_waypoints(app);
         "reset-trials", "Reset the success count", None,
             "Starts counting reached goals anew.", |app, _| app.session.reset_trials();
+    }
+    "Prediction": {
+        "map", "Occupancy or value map", on(NONE, Key::M),
+            "Where the policy will be, or what every state is worth.",
+            |app, _| app.field.next_map();
+        "compare", "Model, truth, difference", on(NONE, Key::C),
+            "What is compared with what.", |app, _| app.field.next_comparison();
+        "samples", "Density or samples", on(NONE, Key::D),
+            "The model's density, or states drawn from it.",
+            |app, _| app.field.as_samples = !app.field.as_samples;
+        "scale", "Color scale", on(NONE, Key::G),
+            "Linear, square root or logarithm.", |app, _| app.field.next_scale();
+        "pin", "Pin or release the source state", on(NONE, Key::S),
+            "A pinned state stays while the mouse moves.",
+            |app, _| super::stage::field::input::toggle_pin(app);
+        "release", "Release the source state", on(NONE, Key::Escape),
+            "It follows the mouse again; a brush is put away.",
+            |app, _| super::stage::field::input::release(app);
+        "reset-rewards", "Reset painted rewards", None,
+            "The environment's own reward again.", |app, _| app.field.reset_rewards();
     }
     "Stage": {
         "tool-move", "Move start, goal and waypoints", on(NONE, Key::V),
@@ -154,18 +178,38 @@ commands! {
     }
 }
 
+/// Whether a command means anything in a scene.
+pub fn applies(command: &Command, scene: &Scene) -> bool {
+    const PLANS: [&str; 9] = [
+        "clock",
+        "tool-move",
+        "tool-paint",
+        "tool-erase",
+        "svg",
+        "csv",
+        "gif-chain",
+        "gif-time",
+        "replan",
+    ];
+    match command.group {
+        "Prediction" => knobs::is_gamma(scene),
+        "Plan" => knobs::is_diffuser(scene) || command.id == "new-seed",
+        _ => knobs::is_diffuser(scene) || !PLANS.contains(&command.id),
+    }
+}
+
 /// The row called `id`.
 pub fn find(id: &str) -> Option<&'static Command> {
     ALL.iter().find(|command| command.id == id)
 }
 
 fn step(app: &mut App, steps: i32) {
-    let extent = app.live.extent();
+    let extent = app.extent();
     app.transport.step(steps, &extent);
 }
 
 fn jump(app: &mut App, forward: bool) {
-    let extent = app.live.extent();
+    let extent = app.extent();
     app.transport.jump(forward, &extent);
 }
 

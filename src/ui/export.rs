@@ -15,6 +15,7 @@ use crate::plan::{Film, Rollout};
 use super::actions::file_name;
 use super::app::App;
 use super::overlays::notices::Notice;
+use super::stage::field;
 use super::theme;
 use super::transport::Clock;
 
@@ -48,7 +49,24 @@ type Encode = fn(&Drawing, Mode) -> Result<Vec<u8>, PictureError>;
 
 /// Write the stage as it is now, as pixels.
 pub fn png(app: &mut App, path: PathBuf, ctx: &Context) {
+    if field::is_here(app) {
+        return maps(app, path, ctx);
+    }
     still(app, path, ctx, picture::png);
+}
+
+/// Write an occupancy and its truth as heat maps.
+fn maps(app: &mut App, path: PathBuf, ctx: &Context) {
+    let asking = &app.field.asking;
+    let truth = asking.truth().filter(|(_, is_same)| *is_same).map(|(frame, _)| frame);
+    let Some(frame) = truth.or(asking.frame()).cloned() else { return refuse(app) };
+    let scene = Scene { stage: app.stage_now(), ..app.session.scene().clone() };
+    let mode = theme::mode(ctx.theme());
+    let make: Make = Box::new(move || {
+        let maps = picture::occupancy(&scene, &frame).map_err(|error| error.to_string())?;
+        picture::field_png(&maps, mode).map_err(|error| error.to_string())
+    });
+    app.submit(FileTask::Write { path, make });
 }
 
 /// Write the stage as it is now, as shapes.
@@ -106,6 +124,10 @@ pub fn gif(app: &mut App, clock: Clock, path: PathBuf, ctx: &Context) {
 }
 
 fn refuse(app: &mut App) {
+    if field::is_here(app) {
+        let advice = "Densities leave as pictures (.png), once the first one is on the stage.";
+        return app.notify(Notice::failed("That was not exported", advice));
+    }
     let advice = "The first plan is still on its way; export again once it is on the stage.";
     app.notify(Notice::failed("There is nothing to export yet", advice));
 }

@@ -15,6 +15,9 @@ pub fn run(app: &mut App, ctx: &Context) {
     let is_typing = ctx.text_edit_focused();
     for row in command::ALL {
         let Some(shortcut) = row.key else { continue };
+        if !command::applies(row, app.session.scene()) {
+            continue;
+        }
         let is_plain = !shortcut.modifiers.command;
         // Plain keys belong to a focused widget; typing also needs Ctrl+Z.
         let is_text_key = matches!(row.id, "undo" | "redo");

@@ -1,15 +1,28 @@
 //! What the window has to know of a scene's environment: its walls, and what
 //! its states look like.
 
-use crate::env::{self, EnvError, EnvironmentConfig, EnvironmentSpec, MazeLayout, Workspace};
+use std::sync::Arc;
+
+use crate::env::{
+    self, EnvError, EnvironmentConfig, EnvironmentSpec, FourRooms, MazeLayout, PolicyRow, Workspace,
+};
 
 /// Typical steps a plan spends on one cell, before any plan says otherwise.
 const STEPS_PER_CELL: f32 = 22.0;
 
+/// The layout of what is no maze: nothing but one free cell.
+const NO_MAZE: &str = "O";
+
 /// Walls and constants of one environment.
 pub struct Place {
-    /// The walls.
+    /// The walls of a maze; one free cell elsewhere.
     pub layout: MazeLayout,
+    /// Where a state's first two coordinates may be.
+    pub workspace: Arc<dyn Workspace>,
+    /// Center lines of walls with round ends.
+    pub capsules: Vec<[[f32; 2]; 2]>,
+    /// The Markov policies a model may predict.
+    pub policies: &'static [PolicyRow],
     /// Names, sizes and constants.
     pub spec: EnvironmentSpec,
     config: EnvironmentConfig,
@@ -22,9 +35,18 @@ impl Place {
     /// A description that is not an environment.
     pub fn new(config: &EnvironmentConfig) -> Result<Self, EnvError> {
         let environment = env::make(config)?;
+        let spec = environment.spec().clone();
+        let maze = if spec.id == "maze2d" { config.maze.as_str() } else { NO_MAZE };
+        let capsules = match spec.id {
+            "four-rooms" => FourRooms::new(config)?.space().walls().to_vec(),
+            _ => Vec::new(),
+        };
         Ok(Self {
-            layout: MazeLayout::parse(&config.maze)?,
-            spec: environment.spec().clone(),
+            layout: MazeLayout::parse(maze)?,
+            workspace: environment.workspace(),
+            capsules,
+            policies: environment.policies(),
+            spec,
             config: config.clone(),
         })
     }
@@ -43,7 +65,7 @@ impl Place {
 
     /// `position`, or the nearest place where a body fits.
     pub fn legal(&self, position: [f32; 2]) -> Option<[f32; 2]> {
-        self.layout.nearest_free(position)
+        self.workspace.nearest_free(position)
     }
 
     /// Guess the duration, in steps, of a plan between two positions from a

@@ -108,6 +108,10 @@ roles! {
     guidance,
     /// Noise.
     noise,
+    /// The model's quantity, next to the true one.
+    model,
+    /// The true quantity.
+    truth,
 }
 
 impl Colors {

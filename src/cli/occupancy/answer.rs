@@ -10,12 +10,16 @@ use crate::env::{Environment, StateDimension};
 use crate::lab::occupancy::{self, OccupancyFrame, OccupancyRequest};
 use crate::model::gamma::{GammaModel, Query};
 use crate::plan::horizon::Reweighting;
-use crate::plan::occupancy as chained;
+use crate::plan::occupancy::{self as chained, MapGrid};
 use crate::rng::Rng;
+
+/// Points along each side of a map at which densities are looked at, at least:
+/// nearer to each other than any occupancy of the quick preset is narrow.
+const POINTS: usize = 256;
 
 /// A map and the samples behind it.
 pub(super) struct Answer {
-    /// The map, as the window shows it.
+    /// The map; densities are means over the cells.
     pub frame: OccupancyFrame,
     /// `[model steps, samples, state]`.
     pub states: Vec<f32>,
@@ -33,7 +37,7 @@ impl Answer {
         with_truth: bool,
     ) -> anyhow::Result<Self> {
         let request = Arc::new(request);
-        let frame = match with_truth {
+        let mut frame = match with_truth {
             true => compared(&request, environment, model)?,
             false => {
                 let started = Instant::now();
@@ -42,6 +46,11 @@ impl Answer {
                 frame
             }
         };
+        if request.settings.steps <= 1 && model.has_density() {
+            frame.model = averaged(&frame.grid, &query(&request), model)?;
+        }
+        frame.total_variation =
+            frame.truth.as_ref().map(|truth| total_variation(&frame.grid, &frame.model, truth));
         let [states, log_density] = draw(&request, model)?;
         let moments = moments(&model.config.state, &states, &frame.chain_weights);
         Ok(Self { frame, states, log_density, moments })
@@ -66,16 +75,49 @@ fn compared(
     last.context("the model gave no answer")
 }
 
-/// The samples of the map once more, now with every coordinate and their
-/// log-densities: the same stream makes the same draws.
-fn draw(request: &OccupancyRequest, model: &GammaModel) -> anyhow::Result<[Vec<f32>; 2]> {
-    let settings = &request.settings;
-    let query = Query {
+fn query(request: &OccupancyRequest) -> Query {
+    Query {
         state: request.state.clone(),
         action: request.action.clone(),
         goal: request.goal.clone(),
-        discount: settings.discount,
-    };
+        discount: request.settings.discount,
+    }
+}
+
+/// The model's mean density in every cell. Looked at in the middle alone, a
+/// cell would miss an occupancy that is narrower than itself.
+fn averaged(grid: &MapGrid, query: &Query, model: &GammaModel) -> anyhow::Result<Vec<f32>> {
+    let each = grid.cells.map(|cells| POINTS.div_ceil(cells.max(1)));
+    let cells = [grid.cells[0] * each[0], grid.cells[1] * each[1]];
+    let fine = MapGrid { cells, ..grid.clone() };
+    let densities = chained::density_map(model, query, &fine)?;
+    Ok(block_means(&densities, grid.cells, each))
+}
+
+/// Means over blocks of `each` entries of an array of `cells` blocks; the
+/// second coordinate runs fastest.
+fn block_means(fine: &[f32], cells: [usize; 2], each: [usize; 2]) -> Vec<f32> {
+    let mut means = vec![0.0; cells[0] * cells[1]];
+    let columns = (cells[1] * each[1]).max(1);
+    let share = 1.0 / (each[0] * each[1]) as f32;
+    for (row, values) in fine.chunks_exact(columns).enumerate() {
+        let start = row / each[0] * cells[1];
+        for (mean, block) in means[start..].iter_mut().zip(values.chunks_exact(each[1])) {
+            *mean += share * block.iter().sum::<f32>();
+        }
+    }
+    means
+}
+
+/// Half the absolute difference of two masses.
+fn total_variation(grid: &MapGrid, a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(a, b)| (a - b).abs() * grid.cell_area()).sum::<f32>() / 2.0
+}
+
+/// The samples of the map once more, now with every coordinate and their
+/// log-densities: the same stream makes the same draws.
+fn draw(request: &OccupancyRequest, model: &GammaModel) -> anyhow::Result<[Vec<f32>; 2]> {
+    let (settings, query) = (&request.settings, query(request));
     let mut rng = Rng::stream(request.seed, "occupancy samples");
     if settings.steps <= 1 {
         let samples = model.sample(&[query], settings.samples, &mut rng)?;
@@ -99,7 +141,8 @@ fn moments(dimensions: &[StateDimension], states: &[f32], weights: &[f64]) -> Ve
     let each = (states.len() / dims / weights.len().max(1)).max(1);
     let coordinate = |axis: usize| {
         let values = states.iter().skip(axis).step_by(dims).map(|value| f64::from(*value));
-        let shares = weights.iter().flat_map(|weight| std::iter::repeat_n(weight / each as f64, each));
+        let shares =
+            weights.iter().flat_map(|weight| std::iter::repeat_n(weight / each as f64, each));
         values.zip(shares)
     };
     let one = |(axis, dimension): (usize, &StateDimension)| match dimension.periodic {
@@ -116,10 +159,7 @@ fn moments(dimensions: &[StateDimension], states: &[f32], weights: &[f64]) -> Ve
 
 /// The direction of the mean vector, and the standard deviation of the wrapped
 /// normal with a mean vector as long (Mardia and Jupp 2000, Section 2.3).
-fn circular(
-    dimension: &StateDimension,
-    weighted: impl Iterator<Item = (f64, f64)>,
-) -> [f64; 2] {
+fn circular(dimension: &StateDimension, weighted: impl Iterator<Item = (f64, f64)>) -> [f64; 2] {
     let (low, high) = (f64::from(dimension.low), f64::from(dimension.high));
     let radius = (high - low) / std::f64::consts::TAU;
     let middle = f64::midpoint(low, high);
@@ -157,9 +197,19 @@ mod tests {
         let near = 3.0_f32;
         let found = moments(&[dimension(true)], &[near, -near], &[1.0])[0];
         assert!((found[0].abs() - std::f64::consts::PI).abs() < 1e-6, "{found:?}");
-        // Mean vector of length cos(pi - 3).
+        // Mean vector of length cos(pi - 3), up to the rounding of pi in the range.
         let length = (std::f64::consts::PI - f64::from(near)).cos();
-        assert!((found[1] - (-2.0 * length.ln()).sqrt()).abs() < 1e-9, "{found:?}");
+        assert!((found[1] - (-2.0 * length.ln()).sqrt()).abs() < 1e-6, "{found:?}");
+    }
+
+    #[test]
+    fn means_are_over_blocks_of_neighbors_along_both_coordinates() {
+        // Two rows and three columns of blocks of 2 x 1.
+        let fine = [1.0, 2.0, 3.0, 3.0, 4.0, 5.0, 10.0, 20.0, 30.0, 10.0, 20.0, 30.0];
+        let means = block_means(&fine, [2, 3], [2, 1]);
+        assert_eq!(means, [2.0, 3.0, 4.0, 10.0, 20.0, 30.0]);
+        // The same numbers as two columns of blocks of 1 x 3.
+        assert_eq!(block_means(&fine, [2, 2], [1, 3]), [2.0, 4.0, 20.0, 20.0]);
     }
 
     #[test]

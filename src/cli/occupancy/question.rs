@@ -127,11 +127,7 @@ fn check_action(spec: &EnvironmentSpec, action: Option<&[f32]>) -> anyhow::Resul
 }
 
 /// Weights that never learned to guess an action need to be told.
-fn check_known_actions(
-    spec: &EnvironmentSpec,
-    is_given: bool,
-    steps: usize,
-) -> anyhow::Result<()> {
+fn check_known_actions(spec: &EnvironmentSpec, is_given: bool, steps: usize) -> anyhow::Result<()> {
     let n = spec.action.len();
     ensure!(
         is_given,

@@ -1,6 +1,6 @@
 //! An occupancy as heat maps.
 
-use crate::env::{EnvironmentSpec, FourRooms, MazeLayout, RoomsSpace, StateDimension, Workspace as _};
+use crate::env::{EnvironmentSpec, FourRooms, MazeLayout, RoomsSpace, StateDimension};
 use crate::lab::occupancy::OccupancyFrame;
 use crate::lab::{Scene, SceneError};
 use crate::model::ModelConfig;
@@ -111,22 +111,23 @@ fn caption(scene: &Scene, spec: &EnvironmentSpec, frame: &OccupancyFrame) -> Str
 mod tests {
     use std::sync::Arc;
 
+    use burn::tensor::Device;
+
     use super::*;
-    use crate::lab::occupancy::OccupancyRequest;
+    use crate::lab::occupancy::{OccupancyRequest, predict};
+    use crate::lab::open;
     use crate::lab::scene::OccupancySettings;
-    use crate::plan::occupancy::MapGrid;
 
     fn scene(environment: &str, policy: &str) -> Scene {
         let text = format!(
             "format = 1\ntitle = \"T\"\n[environment]\n{environment}\nmax_steps = 50\n[data]\n\
-             transitions = 100\n[model]\nid = \"gamma\"\npreset = \"quick\"\npolicy = \
+             transitions = 100\n[model]\nid = \"gamma\"\npreset = \"quick\"\nhidden = 4\npolicy = \
              \"{policy}\"\n[train]\nsteps = 1\n[stage]\nstart = [0.3, 0.3]\ngoal = [-0.3, 0.3]\n"
         );
         Scene::parse(&text).unwrap()
     }
 
     fn frame(scene: &Scene, goal: Vec<f32>) -> OccupancyFrame {
-        let environment = scene.make_environment().unwrap();
         let request = OccupancyRequest {
             state: vec![0.3, 0.3],
             goal,
@@ -136,19 +137,8 @@ mod tests {
             seed: 5,
             is_drag: false,
         };
-        OccupancyFrame {
-            id: 1,
-            request: Arc::new(request),
-            grid: MapGrid::of(&environment.spec().state, [3, 2]),
-            model: vec![0.5; 6],
-            model_samples: Vec::new(),
-            truth: None,
-            truth_samples: Vec::new(),
-            rollouts: 0,
-            total_variation: None,
-            chain_weights: vec![1.0],
-            wall_ms: 0.0,
-        }
+        let opened = open::open(scene, None, &Device::flex()).unwrap();
+        predict(1, &Arc::new(request), opened.gamma().unwrap()).unwrap()
     }
 
     #[test]

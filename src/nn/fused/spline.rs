@@ -305,14 +305,10 @@ impl Bin {
         let g_top = gy * h / below;
         let g_below = -(gy * h * top / below + 2.0 * gl) / below;
         let g_slope = gl / slope;
-        let g_s = 2.0 * gl / s
-            + g_top * xi * xi
-            + g_below * (1.0 - 2.0 * t)
-            + g_slope * 2.0 * t;
+        let g_s = 2.0 * gl / s + g_top * xi * xi + g_below * (1.0 - 2.0 * t) + g_slope * 2.0 * t;
         let g_t = g_top * d0 + g_below * bend + g_slope * 2.0 * s;
-        let mut g_xi = g_top * 2.0 * s * xi
-            + g_slope * 2.0 * (d1 * xi - d0 * rest)
-            + g_t * (1.0 - 2.0 * xi);
+        let mut g_xi =
+            g_top * 2.0 * s * xi + g_slope * 2.0 * (d1 * xi - d0 * rest) + g_t * (1.0 - 2.0 * xi);
         if !inside {
             g_xi = 0.0;
         }

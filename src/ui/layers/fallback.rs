@@ -1,8 +1,8 @@
 //! The layers' batches as egui shapes, for windows without GPU state.
 
-use eframe::egui::{Color32, Pos2, Shape, Stroke};
+use eframe::egui::{Color32, Mesh, Pos2, Rect, Shape, Stroke};
 
-use super::{Batch, Points};
+use super::{Batch, Field, Points, field_color};
 
 /// Most shapes a batch may become: this path is for tests, not for speed.
 const MAX_SHAPES: usize = 400;
@@ -34,7 +34,22 @@ pub fn shapes(batch: &Batch, screen_from_world: impl Fn([f32; 2]) -> Pos2) -> Ve
                 })
                 .collect()
         }
+        Points::Field(field) => vec![mesh(field, screen_from_world)],
     }
+}
+
+/// One color a rectangle, that of its middle.
+fn mesh(field: &Field, screen_from_world: impl Fn([f32; 2]) -> Pos2) -> Shape {
+    let (map, scale) = field.look();
+    let mut mesh = Mesh::default();
+    for cell in field.cells() {
+        let [x0, y0, x1, y1] = cell.corners;
+        let share = cell.shares.iter().sum::<f32>() / 4.0;
+        let ink = color(field_color(map, scale, share).to_array());
+        let rect = Rect::from_two_pos(screen_from_world([x0, y0]), screen_from_world([x1, y1]));
+        mesh.add_colored_rect(rect, ink);
+    }
+    Shape::mesh(mesh)
 }
 
 fn color([r, g, b, a]: [u8; 4]) -> Color32 {

@@ -7,6 +7,7 @@
 
 mod device;
 pub mod fallback;
+mod field;
 mod ground;
 mod particles;
 pub mod software;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use eframe::egui_wgpu::{self, wgpu};
 
 use device::{PipelineConfig, buffer, entry, pipeline, uniform};
+pub use field::{ColorMap, Field, FieldCell, Scale, color as field_color, view as field_view};
 pub use ground::{Ground, GroundVertex, screen_view};
 pub use particles::{Particle, Particles};
 pub use trajectories::{RibbonPoint, Ribbons};
@@ -78,7 +80,7 @@ impl Geometry {
 }
 
 /// Every layer there is.
-pub const ALL: &[Layer] = &[trajectories::LAYER, particles::LAYER, ground::LAYER];
+pub const ALL: &[Layer] = &[trajectories::LAYER, particles::LAYER, ground::LAYER, field::LAYER];
 
 /// Points of one layer, shared with the renderer.
 #[derive(Clone)]
@@ -89,6 +91,8 @@ pub enum Points {
     Particles(Arc<Particles>),
     /// Plain triangles.
     Ground(Arc<Ground>),
+    /// Numbers on a grid.
+    Field(Arc<Field>),
 }
 
 impl Points {
@@ -97,6 +101,7 @@ impl Points {
             Self::Ribbons(_) => 0,
             Self::Particles(_) => 1,
             Self::Ground(_) => 2,
+            Self::Field(_) => 3,
         }
     }
 
@@ -105,6 +110,7 @@ impl Points {
             Self::Ribbons(ribbons) => bytemuck::cast_slice(ribbons.points()),
             Self::Particles(particles) => bytemuck::cast_slice(particles.points()),
             Self::Ground(ground) => bytemuck::cast_slice(ground.vertices()),
+            Self::Field(field) => bytemuck::cast_slice(field.cells()),
         }
     }
 
@@ -113,13 +119,14 @@ impl Points {
             Self::Ribbons(ribbons) => ribbons.points().len(),
             Self::Particles(particles) => particles.points().len(),
             Self::Ground(ground) => ground.vertices().len(),
+            Self::Field(field) => field.cells().len(),
         }
     }
 
     fn indices(&self) -> &[u32] {
         match self {
             Self::Ground(ground) => ground.indices(),
-            Self::Ribbons(_) | Self::Particles(_) => &[],
+            Self::Ribbons(_) | Self::Particles(_) | Self::Field(_) => &[],
         }
     }
 }
@@ -140,9 +147,10 @@ pub struct Batch {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct View {
-    /// `clip.x = row_x[0] * x + row_x[1] * y + row_x[2]`; the fourth is unused.
+    /// `clip.x = row_x[0] * x + row_x[1] * y + row_x[2]`; the fourth is the color
+    /// map of [`field_view`].
     pub row_x: [f32; 4],
-    /// The same for `clip.y`, which points up.
+    /// The same for `clip.y`, which points up; the fourth is the scale.
     pub row_y: [f32; 4],
     /// Viewport width and height in pixels, pixels per point, opacity.
     pub extent: [f32; 4],

@@ -3,6 +3,7 @@
 use eframe::egui::{Context, Grid, Ui};
 
 use super::{Outcome, dialog, title};
+use crate::lab::{Scene, knobs};
 use crate::ui::command;
 use crate::ui::theme::{BODY, Colors, number, strong};
 use crate::ui::widgets::key_name;
@@ -17,19 +18,31 @@ const MOUSE: &[(&str, &str)] = &[
     ("Double click", "fit"),
 ];
 
+/// The same where there is a density.
+const FIELD_MOUSE: &[(&str, &str)] = &[
+    ("Move", "ask from the state under it"),
+    ("Click", "pin that state, or release it"),
+    ("Drag", "move the pinned state or the goal"),
+    ("Wheel", "zoom"),
+    ("Middle drag", "pan"),
+    ("Double click", "fit"),
+];
+
 /// Show it.
-pub fn show(ctx: &Context) -> Outcome {
+pub fn show(ctx: &Context, scene: &Scene) -> Outcome {
     dialog(ctx, "key map", 720.0, |ui| {
         title(ui, "Keys");
         ui.add_space(8.0);
         ui.columns(2, |columns| {
             if let [left, right] = columns {
-                group(left, "Play");
-                group(left, "Plan");
-                mouse(left);
-                group(right, "Stage");
-                group(right, "Scene");
-                group(right, "Window");
+                for name in ["Play", "Plan", "Prediction"] {
+                    group(left, name, scene);
+                }
+                let rows = if knobs::is_gamma(scene) { FIELD_MOUSE } else { MOUSE };
+                table(left, "Mouse on the stage", rows.iter().copied());
+                for name in ["Stage", "Scene", "Window"] {
+                    group(right, name, scene);
+                }
             }
         });
         ui.add_space(8.0);
@@ -37,16 +50,16 @@ pub fn show(ctx: &Context) -> Outcome {
     })
 }
 
-fn group(ui: &mut Ui, name: &'static str) {
+fn group(ui: &mut Ui, name: &'static str, scene: &Scene) {
     let ctx = ui.ctx().clone();
-    let rows = command::ALL.iter().filter(|command| command.group == name);
+    let rows = command::ALL
+        .iter()
+        .filter(|command| command.group == name && command::applies(command, scene));
     let rows: Vec<(String, &str)> =
         rows.filter_map(|command| Some((key_name(&ctx, &command.key?), command.title))).collect();
-    table(ui, name, rows.iter().map(|(key, what)| (key.as_str(), *what)));
-}
-
-fn mouse(ui: &mut Ui) {
-    table(ui, "Mouse on the stage", MOUSE.iter().copied());
+    if !rows.is_empty() {
+        table(ui, name, rows.iter().map(|(key, what)| (key.as_str(), *what)));
+    }
 }
 
 fn table<'a>(ui: &mut Ui, name: &str, rows: impl Iterator<Item = (&'a str, &'a str)>) {

@@ -39,8 +39,8 @@ pub fn show(app: &mut App, ctx: &Context) {
     // Taken out while it runs, so that what it starts may open another.
     let Some(mut overlay) = app.overlay.take() else { return };
     let outcome = match &mut overlay {
-        Overlay::Palette(palette) => palette.show(ctx),
-        Overlay::Keys => key_map::show(ctx),
+        Overlay::Palette(palette) => palette.show(ctx, app.session.scene()),
+        Overlay::Keys => key_map::show(ctx, app.session.scene()),
         Overlay::Path(dialog) => dialog.show(ctx, app.files.is_picking()),
     };
     match outcome {

@@ -8,7 +8,7 @@ use eframe::egui::{
 };
 
 use super::{Outcome, dialog};
-use crate::lab::{SHIPPED, ShippedScene};
+use crate::lab::{SHIPPED, Scene, ShippedScene};
 use crate::ui::command::{self, Command};
 use crate::ui::panels::top_bar::open_shipped;
 use crate::ui::theme::{BODY, Colors, SMALL};
@@ -49,11 +49,11 @@ pub struct Palette {
 
 impl Palette {
     /// Show it.
-    pub fn show(&mut self, ctx: &Context) -> Outcome {
-        dialog(ctx, "palette", 560.0, |ui| self.content(ui))
+    pub fn show(&mut self, ctx: &Context, scene: &Scene) -> Outcome {
+        dialog(ctx, "palette", 560.0, |ui| self.content(ui, scene))
     }
 
-    fn content(&mut self, ui: &mut Ui) -> Outcome {
+    fn content(&mut self, ui: &mut Ui, scene: &Scene) -> Outcome {
         let (up, down, enter) = ui.ctx().input_mut(|input| {
             (
                 input.consume_key(Modifiers::NONE, Key::ArrowUp),
@@ -67,7 +67,7 @@ impl Palette {
             .margin(vec2(10.0, 8.0));
         let response = ui.add(field);
         response.request_focus();
-        let found = matches(&self.query);
+        let found = matches(&self.query, scene);
         if response.changed() {
             self.selected = 0;
             self.scroll = true;
@@ -154,10 +154,10 @@ fn key_text(ctx: &Context, entry: Entry) -> String {
     }
 }
 
-fn matches(query: &str) -> Vec<Entry> {
+fn matches(query: &str, scene: &Scene) -> Vec<Entry> {
     let all = command::ALL
         .iter()
-        .filter(|command| command.id != "palette")
+        .filter(|command| command.id != "palette" && command::applies(command, scene))
         .map(Entry::Command)
         .chain(SHIPPED.iter().map(Entry::Scene));
     let mut found: Vec<(i32, Entry)> =
@@ -204,13 +204,15 @@ mod tests {
 
     #[test]
     fn the_obvious_query_finds_its_command_first() {
+        let scene = crate::ui::testing::tiny_scene();
         for (query, id) in [("undo", "undo"), ("gif", "gif-chain"), ("paint", "tool-paint")] {
-            let found = matches(query);
+            let found = matches(query, &scene);
             assert!(
                 matches!(found.first(), Some(Entry::Command(command)) if command.id == id),
                 "{query}"
             );
         }
-        assert_eq!(matches("").len(), command::ALL.len() - 1 + SHIPPED.len());
+        let n_commands = command::ALL.iter().filter(|row| command::applies(row, &scene)).count();
+        assert_eq!(matches("", &scene).len(), n_commands - 1 + SHIPPED.len());
     }
 }

@@ -4,7 +4,8 @@ use eframe::egui::{
     Align, ComboBox, Layout, Response, Sense, Slider, SliderClamping, Stroke, Ui, vec2,
 };
 
-use crate::lab::{Effect, KNOBS, Knob, KnobKind};
+use super::INSPECTOR;
+use crate::lab::{Effect, KNOBS, Knob, KnobKind, knobs};
 use crate::ui::app::{App, Proposal};
 use crate::ui::history::EditTag;
 use crate::ui::live::{Origin, Wish};
@@ -18,22 +19,38 @@ const CHOICE_WIDTH: f32 = 96.0;
 pub fn show(app: &mut App, ui: &mut Ui) {
     let scene = app.session.scene().clone();
     let mut group = "";
-    for knob in KNOBS {
+    // Knobs of a group with a section of its own stand there.
+    let is_here = |knob: &&Knob| {
+        (knob.applies)(&scene) && !INSPECTOR.iter().any(|section| section.title == knob.group)
+    };
+    for knob in KNOBS.iter().filter(is_here) {
         if knob.group != group {
             group = knob.group;
             ui.add_space(GRID);
             ui.label(strong(group, BODY));
         }
-        if let Some(value) = draw(ui, knob, (knob.get)(&scene)) {
-            let mut edited = scene.clone();
-            (knob.set)(&mut edited, value);
-            let tag = EditTag::Knob(knob.id);
-            let wish = Wish::full(Origin::Same);
-            app.propose(Proposal::Edit(tag, Box::new(edited), Some(wish)));
-        }
+        one(app, ui, knob);
     }
     ui.add_space(GRID);
     marks(ui);
+}
+
+/// Draw the knob called `id`.
+pub fn knob(app: &mut App, ui: &mut Ui, id: &str) {
+    if let Some(knob) = knobs::find(id) {
+        one(app, ui, knob);
+    }
+}
+
+fn one(app: &mut App, ui: &mut Ui, knob: &'static Knob) {
+    let scene = app.session.scene().clone();
+    if let Some(value) = draw(ui, knob, (knob.get)(&scene)) {
+        let mut edited = scene;
+        (knob.set)(&mut edited, value);
+        let tag = EditTag::Knob(knob.id);
+        let wish = Wish::full(Origin::Same);
+        app.propose(Proposal::Edit(tag, Box::new(edited), Some(wish)));
+    }
 }
 
 /// Draw one knob. Returns the value it was given, if any.

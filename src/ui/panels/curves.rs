@@ -104,13 +104,13 @@ fn line(
 }
 
 /// A mark's value with the digits its step needs.
-fn rounded(mark: GridMark) -> String {
+pub(super) fn rounded(mark: GridMark) -> String {
     let decimals = (-mark.step_size.log10().floor()).max(0.0) as usize;
     format!("{:.decimals$}", mark.value)
 }
 
 /// About `count` grid lines at round values.
-fn grid(input: GridInput, count: f64) -> Vec<GridMark> {
+pub(super) fn grid(input: GridInput, count: f64) -> Vec<GridMark> {
     let (low, high) = input.bounds;
     let rough = (high - low) / count;
     if !rough.is_finite() || rough <= 0.0 {

@@ -4,9 +4,13 @@ pub mod candidates;
 pub mod controls;
 pub mod curves;
 pub mod denoise;
+pub mod horizon;
 pub mod model_card;
+pub mod occupancy;
+pub mod question;
 pub mod status;
 pub mod top_bar;
+pub mod value;
 pub mod waypoints;
 
 use eframe::egui::{CentralPanel, Frame, Margin, Panel, ScrollArea, Ui};
@@ -14,6 +18,16 @@ use eframe::egui::{CentralPanel, Frame, Margin, Panel, ScrollArea, Ui};
 use super::app::App;
 use super::theme::strong;
 use super::{stage, theme, transport};
+use crate::lab::Scene;
+use crate::lab::knobs::{is_diffuser, is_gamma};
+
+/// Sections of the inspector that hold the knobs of the group of that name.
+const OCCUPANCY: &str = "Occupancy";
+const HORIZON: &str = "Horizon";
+
+fn always(_: &Scene) -> bool {
+    true
+}
 
 /// A row of the inspector's or the controls' table.
 pub struct Section {
@@ -23,17 +37,27 @@ pub struct Section {
     pub title: &'static str,
     /// One sentence, for the title's tooltip.
     pub help: &'static str,
+    /// Whether it means anything in a scene.
+    pub applies: fn(&Scene) -> bool,
     /// Draws it.
     pub show: fn(&mut App, &mut Ui),
 }
 
 /// The sections of the panel on the left.
 pub const CONTROLS: &[Section] = &[
-    Section { id: "knobs", title: "", help: "", show: controls::show },
+    Section {
+        id: "question",
+        title: "Question",
+        help: "What the model is asked: from which state, with which goal and first action.",
+        applies: is_gamma,
+        show: question::show,
+    },
+    Section { id: "knobs", title: "", help: "", applies: always, show: controls::show },
     Section {
         id: "waypoints",
         title: "Waypoints",
         help: "Points the plan must pass: start and goal are two cases of the same constraint.",
+        applies: is_diffuser,
         show: waypoints::show,
     },
 ];
@@ -41,27 +65,52 @@ pub const CONTROLS: &[Section] = &[
 /// The sections of the inspector on the right.
 pub const INSPECTOR: &[Section] = &[
     Section {
+        id: "occupancy",
+        title: OCCUPANCY,
+        help: "Where the policy will be over a discounted future: μ(s_e | s) = (1-γ) Σ γ^(t-1) p(s_t = s_e | s).",
+        applies: is_gamma,
+        show: occupancy::show,
+    },
+    Section {
+        id: "value",
+        title: "Value",
+        help: "What every state is worth, from the same model: V(s) = 1/(1-γ) E[r(s_e)].",
+        applies: is_gamma,
+        show: value::show,
+    },
+    Section {
+        id: "horizon",
+        title: HORIZON,
+        help: "How chained model steps become a longer horizon, exactly (Theorem 1).",
+        applies: is_gamma,
+        show: horizon::show,
+    },
+    Section {
         id: "denoise",
         title: "Denoising",
         help: "From noise to plan, step by step. The chain is read from left to right.",
+        applies: is_diffuser,
         show: denoise::show,
     },
     Section {
         id: "curves",
         title: "Chosen plan",
         help: "The plan's coordinates over time, and what the ball did.",
+        applies: is_diffuser,
         show: curves::show,
     },
     Section {
         id: "candidates",
         title: "Candidates",
         help: "What was drawn, and what was picked.",
+        applies: is_diffuser,
         show: candidates::show,
     },
     Section {
         id: "model",
         title: "Model",
         help: "Where the weights come from.",
+        applies: always,
         show: model_card::show,
     },
 ];
@@ -118,6 +167,9 @@ fn sections(app: &mut App, ui: &mut Ui, id: &str, table: &[Section]) {
         ui.spacing_mut().item_spacing.y = 4.0;
         ui.set_max_width(ui.available_width() - SCROLL_MARGIN);
         for section in table {
+            if !(section.applies)(app.session.scene()) {
+                continue;
+            }
             if !section.title.is_empty() {
                 ui.add_space(theme::GRID);
                 ui.label(strong(section.title, theme::BODY)).on_hover_text(section.help);

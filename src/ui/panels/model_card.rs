@@ -23,10 +23,9 @@ pub fn show(app: &mut App, ui: &mut Ui) {
     fact(ui, "preset", card.preset);
     fact(ui, "parameters", thousands(card.parameters));
     fact(ui, "trained", format!("{} steps", thousands(card.trained_steps)));
-    fact(ui, "waypoints", card.waypoints.to_string());
-    let [shortest, longest] = card.duration_range;
-    fact(ui, "durations", format!("{shortest:.0} to {longest:.0} steps"));
-    fact(ui, "diffusion times", card.diffusion_steps.to_string());
+    for (name, value) in card.facts {
+        fact(ui, name, value);
+    }
     fact(ui, "weights", card.hash);
     wrapped(ui, "Trained on", &card.trained_on);
     if let Some(evaluation) = &card.evaluation {

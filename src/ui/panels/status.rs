@@ -7,6 +7,7 @@ use eframe::egui::{Align, Layout, Ui};
 use crate::lab::{Phase, Status};
 use crate::plan::Selection;
 use crate::ui::app::App;
+use crate::ui::stage::field;
 use crate::ui::theme::{Colors, small};
 use crate::ui::widgets::muted;
 
@@ -14,6 +15,9 @@ use crate::ui::widgets::muted;
 pub fn show(app: &mut App, ui: &mut Ui) {
     let colors = Colors::of(ui.ctx());
     let status = app.session.status();
+    if field::is_here(app) {
+        return prediction(app, ui);
+    }
     let selection = app.session.scene().plan.selection;
     ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
         ui.spacing_mut().item_spacing.x = 24.0;
@@ -27,12 +31,47 @@ pub fn show(app: &mut App, ui: &mut Ui) {
         ui.label(muted(ui, note)).on_hover_text(
             "Published planners pick no plan by the walls; compare with the blind selection.",
         );
-        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-            let preset = app.session.scene().model.preset().name();
-            ui.label(muted(ui, format!("{preset}{}", training(status))));
-            ui.label(small(&status.device).color(colors.ink()))
-                .on_hover_text(&status.device_reason);
+        weights(app, ui, colors);
+    });
+}
+
+/// Device and weights, at the right.
+fn weights(app: &App, ui: &mut Ui, colors: Colors) {
+    let status = app.session.status();
+    ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+        let preset = app.session.scene().model.preset().name();
+        ui.label(muted(ui, format!("{preset}{}", training(status))));
+        ui.label(small(&status.device).color(colors.ink())).on_hover_text(&status.device_reason);
+    });
+}
+
+/// The line of a gamma-model's scene.
+fn prediction(app: &App, ui: &mut Ui) {
+    let colors = Colors::of(ui.ctx());
+    let status = app.session.status();
+    let asking = &app.field.asking;
+    let query = match (&status.phase, asking.frame()) {
+        (Phase::Loading, _) => "loading the weights".into(),
+        (Phase::Failed, _) => "no model".into(),
+        (_, Some(frame)) => {
+            let hz = 1e3 / frame.wall_ms.max(1e-3);
+            format!("query {:.0} ms ({hz:.0} Hz)", frame.wall_ms)
+        }
+        (_, None) => "asking".into(),
+    };
+    ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
+        ui.spacing_mut().item_spacing.x = 24.0;
+        ui.label(figure(ui, &query)).on_hover_text("Time of the model's part of the last map.");
+        if let Some(rate) = asking.rate() {
+            ui.label(figure(ui, &format!("{rate:.0} maps/s")))
+                .on_hover_text("Maps that reached the stage in the last second of motion.");
+        }
+        let distance = asking.truth().filter(|(_, is_same)| *is_same).and_then(|(frame, _)| {
+            Some(format!("TV to truth {:.3} (n {})", frame.total_variation?, frame.rollouts))
         });
+        ui.label(figure(ui, &distance.unwrap_or_else(|| "TV to truth -".into())))
+            .on_hover_text("Total variation between the model's map and real rollouts.");
+        weights(app, ui, colors);
     });
 }
 

@@ -62,6 +62,9 @@ fn scene_menu(app: &mut App, ui: &mut Ui) {
 
 fn menu_row(app: &mut App, ui: &mut Ui, id: &str) {
     let Some(command) = command::find(id) else { return };
+    if !command::applies(command, app.session.scene()) {
+        return;
+    }
     let key = command.key.map(|key| key_name(ui.ctx(), &key)).unwrap_or_default();
     if ui.add(Button::new(command.title).shortcut_text(key)).clicked() {
         app.propose(Proposal::Run(command));
@@ -105,14 +108,16 @@ fn seed(app: &mut App, ui: &mut Ui) {
     let mut scene = app.session.scene().clone();
     let field = DragValue::new(&mut scene.stage.seed).speed(0.1).update_while_editing(false);
     let response = ui.name_inputs("Seed", |ui| ui.add(field));
-    if response.on_hover_text("Seed of the noise plans start from").changed() {
+    if response.on_hover_text("Seed of everything that is drawn").changed() {
         app.propose(Proposal::Edit(EditTag::Seed, Box::new(scene), Some(Wish::REPLAY)));
     }
     ui.spacing_mut().item_spacing.x = 4.0;
     for (label, id) in [("same", "replay"), ("new", "new-seed")] {
-        if ui.button(label).on_hover_text(tip_of(ui.ctx(), id)).clicked()
-            && let Some(command) = command::find(id)
-        {
+        let Some(command) = command::find(id) else { continue };
+        if !command::applies(command, app.session.scene()) {
+            continue;
+        }
+        if ui.button(label).on_hover_text(tip_of(ui.ctx(), id)).clicked() {
             app.propose(Proposal::Run(command));
         }
     }

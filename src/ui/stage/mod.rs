@@ -3,6 +3,7 @@
 
 pub mod camera;
 pub mod cloud;
+pub mod field;
 pub mod input;
 mod overlay;
 pub mod still;
@@ -128,6 +129,9 @@ fn inner(rect: Rect) -> Rect {
 
 /// Show the stage and let it be worked with.
 pub fn show(app: &mut App, ui: &mut Ui) {
+    if field::is_here(app) {
+        return field::show(app, ui);
+    }
     let rect = ui.available_rect_before_wrap();
     app.stage.rect = Some(rect);
     let response = ui.allocate_rect(rect, Sense::click_and_drag());

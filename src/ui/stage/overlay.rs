@@ -63,7 +63,7 @@ pub fn show(app: &mut App, ui: &mut Ui, rect: Rect, camera: &Camera) {
     drop_hint(ui, rect, colors);
 }
 
-fn tools(app: &mut App, ui: &Ui, rect: Rect, colors: Colors) {
+pub(super) fn tools(app: &mut App, ui: &Ui, rect: Rect, colors: Colors) {
     Area::new(Id::unique("tools"))
         .order(Order::Middle)
         .fixed_pos(rect.left_top() + vec2(8.0, 8.0))
@@ -78,10 +78,15 @@ fn tools(app: &mut App, ui: &Ui, rect: Rect, colors: Colors) {
                         (Icon::Brush, "tool-paint", Tool::Paint),
                         (Icon::Eraser, "tool-erase", Tool::Erase),
                     ] {
+                        if super::field::is_here(app) {
+                            continue;
+                        }
                         let selected = app.stage.tool == tool;
                         tool_button(app, ui, icon, id, selected, true);
                     }
-                    ui.add_space(GRID);
+                    if !super::field::is_here(app) {
+                        ui.add_space(GRID);
+                    }
                     let (undo, redo) = (app.history.undoable(), app.history.redoable());
                     tool_button(app, ui, Icon::Undo, "undo", false, undo.is_some());
                     tool_button(app, ui, Icon::Redo, "redo", false, redo.is_some());
@@ -132,11 +137,16 @@ fn notes(app: &App, ui: &Ui, rect: Rect, colors: Colors) {
         }
         _ => {}
     }
+    chips(ui, rect, &notes, colors);
+}
+
+/// Words with a colored dot at the stage's upper right.
+pub(super) fn chips(ui: &Ui, rect: Rect, notes: &[(Color32, &str)], colors: Colors) {
     let painter = ui.painter_at(rect);
     // On a narrow stage they stand below the tools.
     let beside_tools = rect.width() > NOTES_BESIDE_TOOLS;
     let mut top = rect.top() + if beside_tools { 12.0 } else { 52.0 };
-    for (ink, text) in notes {
+    for &(ink, text) in notes {
         let galley =
             painter.layout_no_wrap(text.to_owned(), FontId::proportional(12.0), colors.ink());
         let size = galley.size() + vec2(28.0, 10.0);
@@ -210,7 +220,7 @@ fn pointer(ui: &Ui, rect: Rect, camera: &Camera, colors: Colors) {
 }
 
 /// While a file hovers over the window.
-fn drop_hint(ui: &Ui, rect: Rect, colors: Colors) {
+pub(super) fn drop_hint(ui: &Ui, rect: Rect, colors: Colors) {
     if ui.input(|input| input.raw.hovered_files.is_empty()) {
         return;
     }

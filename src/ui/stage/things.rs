@@ -142,10 +142,7 @@ pub fn handles(app: &App, painter: &Painter, camera: &Camera, colors: Colors) {
     let dragged = app.stage.drag().map(|drag| drag.handle);
     let muted = if app.stage.tool == Tool::Move { 1.0 } else { 0.5 };
     let goal = camera.screen_from_world(stage.goal);
-    let reach = app.place.spec.goal_radius * camera.scale;
-    painter.circle_filled(goal, reach, colors.goal().gamma_multiply(0.10 * muted));
-    let rim = Stroke::new(1.0, colors.goal().gamma_multiply(0.35 * muted));
-    painter.circle_stroke(goal, reach, rim);
+    goal_region(painter, goal, app.place.spec.goal_radius * camera.scale, colors, muted);
     for (index, via) in stage.via.iter().enumerate() {
         let at = camera.screen_from_world(via.position);
         diamond(painter, at, lifted(dragged, Handle::Via(index)), colors, muted);
@@ -155,10 +152,25 @@ pub fn handles(app: &App, painter: &Painter, camera: &Camera, colors: Colors) {
         painter.text(place, egui::Align2::LEFT_CENTER, label, font, colors.ink());
     }
     let start = camera.screen_from_world(stage.start);
-    let radius = lifted(dragged, Handle::Start);
+    start_mark(painter, start, lifted(dragged, Handle::Start), colors, muted);
+    goal_mark(painter, goal, lifted(dragged, Handle::Goal), colors, muted);
+}
+
+/// Where one is at the goal.
+pub fn goal_region(painter: &Painter, goal: Pos2, reach: f32, colors: Colors, muted: f32) {
+    painter.circle_filled(goal, reach, colors.goal().gamma_multiply(0.10 * muted));
+    let rim = Stroke::new(1.0, colors.goal().gamma_multiply(0.35 * muted));
+    painter.circle_stroke(goal, reach, rim);
+}
+
+/// A ring: where something starts.
+pub fn start_mark(painter: &Painter, start: Pos2, radius: f32, colors: Colors, muted: f32) {
     painter.circle_stroke(start, radius, Stroke::new(5.0, colors.shade(0.35 * muted)));
     painter.circle_stroke(start, radius, Stroke::new(2.5, colors.start().gamma_multiply(muted)));
-    let radius = lifted(dragged, Handle::Goal);
+}
+
+/// A target: where something should end.
+pub fn goal_mark(painter: &Painter, goal: Pos2, radius: f32, colors: Colors, muted: f32) {
     painter.circle_filled(goal, radius + 1.5, colors.shade(0.35 * muted));
     painter.circle_filled(goal, radius, colors.goal().gamma_multiply(muted));
     painter.circle_filled(goal, radius * 0.58, colors.floor());
@@ -166,7 +178,7 @@ pub fn handles(app: &App, painter: &Painter, camera: &Camera, colors: Colors) {
 }
 
 /// What is held is a little larger.
-fn lifted(dragged: Option<Handle>, handle: Handle) -> f32 {
+pub fn lifted(dragged: Option<Handle>, handle: Handle) -> f32 {
     if dragged == Some(handle) { HANDLE_RADIUS + 3.0 } else { HANDLE_RADIUS }
 }
 

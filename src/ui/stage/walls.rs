@@ -9,7 +9,7 @@ use crate::env::{MazeLayout, Workspace as _};
 use crate::ui::theme::Colors;
 
 /// Radius of a wall's corners, in cells.
-const CORNER: f32 = 0.22;
+pub const CORNER: f32 = 0.22;
 /// Width of the band over which a wall's shade fades, in cells.
 const SHADE: f32 = 0.36;
 
@@ -47,6 +47,15 @@ pub fn shapes(layout: &MazeLayout, camera: &Camera, colors: Colors) -> Vec<Shape
         RectShape::filled(outline, corner(radius), colors.shade(0.5)).with_blur_width(blur).into(),
         Shape::rect_filled(outline, corner(radius), colors.floor()),
     ];
+    shapes.extend(raised(layout, camera, colors));
+    shapes
+}
+
+/// The walls alone and the shade they cast, for what lies under them.
+pub fn raised(layout: &MazeLayout, camera: &Camera, colors: Colors) -> Vec<Shape> {
+    let outline = shown_rect(layout, camera);
+    let blur = SHADE * camera.scale;
+    let mut shapes = Vec::new();
     let runs = runs(layout);
     // Shade first, so that no wall lies in another's.
     for run in &runs {

@@ -4,6 +4,7 @@ use eframe::egui;
 use eframe::egui::{Align, DragValue, Layout, Response, Slider, Ui};
 
 use super::{Clock, Extent, SPEEDS};
+use crate::lab::knobs;
 use crate::ui::app::{App, Proposal};
 use crate::ui::command;
 use crate::ui::icons::{self, Icon};
@@ -19,16 +20,21 @@ const FIXED_WIDTH: f32 = 620.0;
 
 /// Show the bar.
 pub fn show(app: &mut App, ui: &mut Ui) {
-    let extent = app.live.extent();
+    let extent = app.extent();
+    let has_chain = knobs::is_diffuser(app.session.scene());
     ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
         ui.spacing_mut().item_spacing.x = 2.0;
         buttons(app, ui);
         ui.spacing_mut().item_spacing.x = GRID;
         ui.add_space(GRID);
         let scrub = ((ui.available_width() - FIXED_WIDTH + 180.0) / 2.0).max(MIN_SCRUB);
-        chain(app, ui, &extent, scrub);
-        ui.add_space(GRID);
-        time(app, ui, &extent, scrub);
+        if has_chain {
+            chain(app, ui, &extent, scrub);
+            ui.add_space(GRID);
+            time(app, ui, &extent, scrub);
+        } else {
+            time(app, ui, &extent, 2.0 * scrub);
+        }
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             let looping = app.transport.looping;
             command_button(app, ui, Icon::Loop, "loop", looping);
@@ -75,7 +81,7 @@ fn chain(app: &mut App, ui: &mut Ui, extent: &Extent, width: f32) {
 }
 
 fn time(app: &mut App, ui: &mut Ui, extent: &Extent, width: f32) {
-    clock_label(app, ui, Clock::Environment, "Time", "Scrub the ball's way along the plan");
+    clock_label(app, ui, Clock::Environment, "Time", "Scrub what happened over time");
     let end = f64::from(extent.time_secs.max(1e-3));
     let mut position = f64::from(app.transport.time_secs);
     let response = scrubber(ui, "Environment time", &mut position, end, width);

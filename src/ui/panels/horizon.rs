@@ -1,0 +1,206 @@
+//! Figure 3.2 of Janner's thesis, live: when the steps of a chain look, how
+//! their mixture becomes the long discount's law, and how many steps it takes.
+
+use eframe::egui;
+use eframe::egui::{Color32, Ui};
+use egui_plot::{AxisHints, Bar, BarChart, HPlacement, Line, LineStyle, Plot, PlotPoints};
+
+use super::controls;
+use super::curves::{grid, rounded};
+use crate::lab::scene::OccupancySettings;
+use crate::plan::horizon::{Reweighting, TimeDistributions, steps_for_mass};
+use crate::ui::app::App;
+use crate::ui::stage::field::asking;
+use crate::ui::theme::{self, Colors, SMALL};
+use crate::ui::widgets::{fact, muted};
+
+/// Heights of the plots.
+const LAWS_HEIGHT: f32 = 132.0;
+const WEIGHTS_HEIGHT: f32 = 84.0;
+/// Most points in a line, and most lines of single steps.
+const MAX_POINTS: usize = 110;
+const MAX_LAWS: usize = 8;
+/// The plot ends where the target's law has so little left, or here.
+const REST: f64 = 0.03;
+const MAX_TIME: usize = 400;
+/// Share of the mixture that counts as all of it.
+const MASS: f64 = 0.95;
+
+/// Show the section.
+pub fn show(app: &mut App, ui: &mut Ui) {
+    controls::knob(app, ui, "occupancy.long_discount");
+    controls::knob(app, ui, "occupancy.steps");
+    let settings = asking::settings(app);
+    let dt_secs = f64::from(app.place.spec.dt_secs);
+    match figures(&settings) {
+        Ok(figures) => draw(ui, &figures, dt_secs),
+        Err(message) => {
+            ui.label(muted(ui, message));
+        }
+    }
+}
+
+/// Everything the section shows.
+struct Figures {
+    target: f64,
+    laws: TimeDistributions,
+    mixture: Reweighting,
+    needed: usize,
+}
+
+fn figures(settings: &OccupancySettings) -> Result<Figures, String> {
+    // Shortest decimal form: 0.95 is not 0.949999988.
+    let exact = |value: f32| value.to_string().parse::<f64>().unwrap_or(f64::from(value));
+    let (gamma, target) = (exact(settings.discount), exact(settings.long_discount));
+    let steps = settings.steps.max(1);
+    let shown = if target > 0.0 { (REST.ln() / target.ln()).ceil() as usize } else { 1 };
+    let last = shown.clamp(6, MAX_TIME);
+    let text = |error: crate::plan::horizon::HorizonError| error.to_string();
+    Ok(Figures {
+        target,
+        laws: TimeDistributions::new(gamma, target, steps, last).map_err(text)?,
+        mixture: Reweighting::new(gamma, target, steps).map_err(text)?,
+        needed: steps_for_mass(gamma, target, MASS).map_err(text)?,
+    })
+}
+
+fn draw(ui: &mut Ui, figures: &Figures, dt_secs: f64) {
+    let n = figures.mixture.weights().len();
+    let long = 1.0 / (1.0 - figures.target);
+    fact(ui, "long mean horizon", format!("{long:.1} steps, {:.2} s", long * dt_secs));
+    fact(ui, "steps for 95 % of the mass", figures.needed.to_string())
+        .on_hover_text("The fewest model steps whose weights hold 95 % of the mixture.");
+    let tail = figures.mixture.tail();
+    fact(ui, "beyond the last step", format!("{:.1} %", 100.0 * tail))
+        .on_hover_text("1 - Σ α_n: what a terminal value stands for; the map leaves it out.");
+    laws(ui, figures, n);
+    weights(ui, figures, n);
+    if n == 1 {
+        ui.label(muted(
+            ui,
+            "One step asks the model directly. Chain more to reach the long discount.",
+        ));
+    } else {
+        ui.label(muted(ui, "solid: mixture, dashed: target, colors: steps 1 to n"));
+    }
+}
+
+fn laws(ui: &mut Ui, figures: &Figures, n: usize) {
+    let colors = Colors::of(ui.ctx());
+    plot(ui, "time laws", LAWS_HEIGHT, "t (steps)", "p(t)").show(ui, |plot| {
+        let stride = n.div_ceil(MAX_LAWS).max(1);
+        for (index, law) in figures.laws.steps.iter().enumerate().step_by(stride) {
+            let share = index as f32 / (n.saturating_sub(1).max(1)) as f32;
+            let weight = figures.mixture.weights().get(index).copied().unwrap_or(0.0);
+            let scaled: Vec<f64> = law.iter().map(|mass| mass * weight).collect();
+            let name = format!("step {}", index + 1);
+            plot.line(line(&name, &scaled, theme::time(share), 1.2, false));
+        }
+        plot.line(line("mixture", &figures.laws.mixture, colors.accent(), 2.2, false));
+        plot.line(line("target", &figures.laws.target, colors.ink(), 1.2, true));
+    });
+}
+
+fn weights(ui: &mut Ui, figures: &Figures, n: usize) {
+    let bars: Vec<Bar> = figures
+        .mixture
+        .weights()
+        .iter()
+        .enumerate()
+        .map(|(index, &weight)| {
+            let share = index as f32 / (n.saturating_sub(1).max(1)) as f32;
+            Bar::new((index + 1) as f64, weight).width(0.7).fill(theme::time(share))
+        })
+        .collect();
+    plot(ui, "step weights", WEIGHTS_HEIGHT, "n (model steps)", "weight α_n")
+        .include_x(0.5)
+        .include_x(n as f64 + 0.5)
+        .x_grid_spacer(|input| {
+            let mut marks = grid(input, 4.0);
+            marks.retain(|mark| mark.step_size >= 1.0 || mark.value.fract() == 0.0);
+            // Steps are whole.
+            marks.iter_mut().for_each(|mark| mark.step_size = mark.step_size.max(1.0));
+            marks
+        })
+        .show(ui, |plot| plot.bar_chart(BarChart::new("weights", bars).allow_hover(false)));
+}
+
+fn plot<'a>(ui: &Ui, id: &'a str, height: f32, x_name: &str, y_name: &str) -> Plot<'a> {
+    let colors = Colors::of(ui.ctx());
+    let font = egui::FontId::proportional(10.0);
+    let name = |text: &str| egui::RichText::new(text).size(SMALL).color(colors.muted_ink());
+    let x_axis = AxisHints::new_x()
+        .formatter(|mark, _| rounded(mark))
+        .label(name(x_name))
+        .tick_label_color(colors.muted_ink())
+        .tick_label_font(font.clone())
+        .label_spacing(20.0..=36.0)
+        .min_thickness(12.0);
+    let y_axis = AxisHints::new_y()
+        .formatter(|mark, _| rounded(mark))
+        .label(name(y_name))
+        .placement(HPlacement::Left)
+        .tick_label_color(colors.muted_ink())
+        .tick_label_font(font)
+        .label_spacing(9.0..=14.0)
+        .min_thickness(30.0);
+    Plot::new(id)
+        .height(height)
+        .show_background(false)
+        .custom_x_axes(vec![x_axis])
+        .custom_y_axes(vec![y_axis])
+        .x_grid_spacer(|input| grid(input, 4.0))
+        .y_grid_spacer(|input| grid(input, 3.0))
+        .grid_color(colors.line())
+        .allow_drag(false)
+        .allow_zoom(false)
+        .allow_scroll(false)
+        .allow_boxed_zoom(false)
+        .allow_double_click_reset(false)
+        .show_crosshair(false)
+        .include_x(0.0)
+        .include_y(0.0)
+        .set_margin_fraction(egui::vec2(0.01, 0.06))
+}
+
+/// A law over `t = 1, 2, ...`, thinned to what a small plot can show.
+fn line(name: &str, law: &[f64], ink: Color32, width: f32, dashed: bool) -> Line<'static> {
+    let stride = law.len().div_ceil(MAX_POINTS).max(1);
+    let points: Vec<[f64; 2]> = law
+        .iter()
+        .enumerate()
+        .step_by(stride)
+        .map(|(index, &mass)| [(index + 1) as f64, mass])
+        .collect();
+    let style = if dashed { LineStyle::Dashed { length: 5.0 } } else { LineStyle::Solid };
+    Line::new(name.to_owned(), PlotPoints::new(points))
+        .color(ink)
+        .width(width)
+        .style(style)
+        .allow_hover(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(discount: f32, long_discount: f32, steps: usize) -> Figures {
+        let settings = OccupancySettings { discount, long_discount, steps, samples: 1 };
+        figures(&settings).unwrap()
+    }
+
+    #[test]
+    fn a_single_step_model_needs_299_steps_and_a_model_of_the_target_one() {
+        assert_eq!(of(0.0, 0.99, 3).needed, 299);
+        assert_eq!(of(0.99, 0.99, 3).needed, 1);
+    }
+
+    #[test]
+    fn the_plot_reaches_to_where_little_is_left_and_no_farther() {
+        let figures = of(0.8, 0.95, 4);
+        let left = 0.95_f64.powi(figures.laws.target.len() as i32);
+        assert!(left <= REST && left > REST * 0.9);
+        assert_eq!(of(0.8, 0.999, 2).laws.target.len(), MAX_TIME);
+        assert_eq!(of(0.0, 0.0, 1).laws.target.len(), 6);
+    }
+}
