@@ -8,13 +8,18 @@
 //! env <- data <- nn <- model <- plan <- eval <- lab <- { ui, cli }
 //! ```
 //!
-//! - [`env`]: dynamics, rewards, resets, behavior policies.
-//! - [`data`]: episodes, collecting, windows, normalizers, `.npz`.
+//! - [`env`]: dynamics, rewards, resets, policies, and the tabular twins whose
+//!   occupancies and values are exact.
+//! - [`data`]: episodes, stretches, collecting, windows, normalizers, `.npz`.
 //! - [`nn`]: building blocks without an algorithm in them: the temporal U-Net,
-//!   fused CPU operations, averages, weights by PyTorch name.
-//! - [`model`]: one algorithm per file, its paper on top: Diffuser.
-//! - [`plan`]: samplers, candidates, selection, following.
-//! - [`eval`]: scores with n and standard error.
+//!   spline flows, GANs, fused CPU operations, averages, weights by PyTorch
+//!   name.
+//! - [`model`]: one algorithm per file, its paper on top: Diffuser and
+//!   gamma-models, each with its learner.
+//! - [`plan`]: samplers, candidates, selection, following; horizons, chains
+//!   and values of gamma-models.
+//! - [`eval`]: scores and error measures with n and standard error; exact
+//!   optimal transport.
 //! - [`lab`]: scene files, checkpoints, training runs, devices, and the session
 //!   with its planner thread.
 //! - [`ui`]: the window. [`cli`]: the command line.

@@ -12,7 +12,7 @@ use foresight::model::gamma::{GammaConfig, GammaModel, Objective, Query};
 use foresight::model::gamma_learner::GammaLearner;
 use foresight::model::learner::Learner;
 use foresight::plan::horizon::Reweighting;
-use foresight::plan::occupancy::chain;
+use foresight::plan::occupancy::{chain, gamma_mve};
 use foresight::rng::Rng;
 
 /// s' = DECAY s + PUSH a + NOISE n, with a policy that never acts.
@@ -181,6 +181,47 @@ fn chained_steps_with_their_weights_reach_the_longer_horizon() {
     let expected = 0.1 * 0.8 * 1.5 / (1.0 - 0.9 * 0.8);
     // One model step alone would say half of 0.8 * 1.5 / (1 - 0.4) = 1.
     assert!((mean - expected).abs() < 0.06, "{mean} where {expected} is exact");
+}
+
+#[test]
+fn gamma_mve_with_the_right_tail_is_the_value_at_the_longer_discount() {
+    let model = trained(config([0.5, 0.5], Objective::Likelihood, 30), 1500);
+    let mut rng = Rng::stream(4, "mve");
+    // r(s) = s is worth 0.8 s / (1 - 0.95 * 0.8) at a discount of 0.95.
+    let value = |state: f32| 0.8 * f64::from(state) / (1.0 - 0.95 * 0.8);
+    for steps in [1, 2, 5] {
+        let reweighting = Reweighting::new(0.5, 0.95, steps).unwrap();
+        let chain = chain(&model, &query(1.5, None, 0.5), &reweighting, 4000, &mut rng).unwrap();
+        let found =
+            gamma_mve(&chain, &reweighting, &|s: &[f32]| s[0], &|s: &[f32]| value(s[0])).unwrap();
+        let expected = value(1.5);
+        assert!((found - expected).abs() < 0.25, "{found} for {expected} after {steps} steps");
+    }
+}
+
+#[test]
+fn generators_with_either_loss_learn_where_the_next_state_lies_and_own_no_density() {
+    for objective in [Objective::Gan, Objective::LeastSquaresGan] {
+        let mut config = config([0.5, 0.5], objective, 30);
+        config.noise = vec![0.0];
+        config.batch = 64;
+        config.samples_per_pair = 8;
+        config.learning_rate = 1e-3;
+        config.masks_action = false;
+        let model = trained(config, 1500);
+        for state in [-1.5, 1.5] {
+            let query = query(state, Some(0.0), 0.5);
+            let samples = model.sample(std::slice::from_ref(&query), 2000, &mut Rng::stream(3, "g"));
+            let samples = samples.unwrap();
+            assert!(samples.log_density.is_empty());
+            let mean = samples.states.iter().sum::<f32>() / 2000.0;
+            // (1 - g) sum_t g^(t-1) 0.8^t s.
+            let expected = 0.5 * 0.8 * state / (1.0 - 0.5 * 0.8);
+            assert!((mean - expected).abs() < 0.3, "{mean} for {expected} with {objective:?}");
+            let refused = model.log_density(&query, &[0.0], 1).unwrap_err().to_string();
+            assert!(refused.contains("no density"), "{refused}");
+        }
+    }
 }
 
 #[test]

@@ -23,9 +23,12 @@ use foresight::lab::DeviceChoice;
 use foresight::lab::device::{self, TOLERANCE};
 use foresight::nn::init::Initializer;
 use foresight::nn::layers::{Conv1d, GroupNormMish, Linear, largest_difference};
+use foresight::plan::occupancy::MapGrid;
 use foresight::rng::Rng;
 use foresight::ui::layers::software;
-use foresight::ui::layers::{self, Batch, Ground, Layers, Particles, Points, Ribbons, View};
+use foresight::ui::layers::{
+    self, Batch, ColorMap, Field, Ground, Layers, Particles, Points, Ribbons, Scale, View,
+};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 fn main() -> ExitCode {
@@ -60,6 +63,7 @@ const TESTS: &[(&str, Test)] = &[
     ("separate_lines_are_not_joined", separate_lines_are_not_joined),
     ("particles_are_round_and_soft", particles_are_round_and_soft),
     ("ground_fills_its_triangles", ground_fills_its_triangles),
+    ("fields_have_the_colors_of_their_numbers", fields_have_the_colors_of_their_numbers),
     ("points_upload_only_when_they_change", points_upload_only_when_they_change),
     ("software_painting_looks_like_eguis", software_painting_looks_like_eguis),
     ("every_layer_compiles_for_both_kinds_of_surface", every_layer_compiles),
@@ -292,6 +296,39 @@ fn ground_fills_its_triangles(gpu: &Gpu) -> Result<(), Failed> {
     check(picture.at(20, 64)[0] == 0, "the outside is not")?;
     let area = picture.red();
     check((area - 64.0 * 64.0).abs() < 140.0, format!("the area is right: {area}"))
+}
+
+fn fields_have_the_colors_of_their_numbers(gpu: &Gpu) -> Result<(), Failed> {
+    let side = SIDE as f32;
+    let grid = MapGrid { low: [0.0; 2], high: [side; 2], cells: [3, 32] };
+    // A ramp along the second coordinate, through zero.
+    let number = |y: f32| 2.0 * (y / side) - 1.0;
+    let numbers: Vec<f32> = (0..grid.len()).map(|cell| number(grid.center(cell)[1])).collect();
+    let mut layers = Layers::new(&gpu.device, FORMAT);
+    let mut generation = 0;
+    for map in [ColorMap::Density, ColorMap::Value, ColorMap::Difference] {
+        for scale in Scale::ALL {
+            let field = Field::new(&grid, [false; 2], &numbers, [0.0, 1.0], map, scale);
+            generation += 1;
+            let batch = Batch { slot: 5, generation, points: Points::Field(Arc::new(field)) };
+            let view = layers::field_view(pixels(), map, scale);
+            let picture = gpu.draw(&mut layers, &[batch], &view);
+            // Beyond the outermost middles the numbers stay the same.
+            for y in 4..SIDE - 4 {
+                let expected = layers::field_color(map, scale, number(y as f32 + 0.5));
+                let over_black = |part: u8| f32::from(part) * f32::from(expected.a) / 255.0;
+                let expected = [expected.r, expected.g, expected.b].map(over_black);
+                let shown = picture.at(64, y);
+                let off = (0..3).map(|i| (f32::from(shown[i]) - expected[i]).abs());
+                let off = off.fold(0.0, f32::max);
+                check(
+                    off < 6.0,
+                    format!("{map:?} {scale:?} at {y}: {shown:?} and not {expected:?}"),
+                )?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn points_upload_only_when_they_change(gpu: &Gpu) -> Result<(), Failed> {

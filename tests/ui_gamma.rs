@@ -215,9 +215,11 @@ fn a_click_pins_the_state_a_drag_moves_it_and_escape_releases_it() {
 fn the_discount_slider_changes_what_is_asked_and_can_be_undone() {
     let mut window = Window::open(pendulum());
     let before = window.app().field.asking.asked().unwrap().settings.discount;
-    let sliders = window.0.query_all_by_label("Discount γ");
-    let slider =
-        sliders.into_iter().find(|node| node.accesskit_node().role() == Role::Slider).unwrap();
+    let sliders: Vec<_> = window.0.query_all_by_role(Role::Slider).collect();
+    let slider = sliders
+        .iter()
+        .find(|node| node.accesskit_node().label().as_deref() == Some("Discount γ"))
+        .unwrap_or_else(|| panic!("none of {sliders:#?}"));
     slider.focus();
     window.0.step();
     window.key(Key::ArrowLeft);

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use burn::tensor::{Device, DeviceKind};
 use serde::{Deserialize, Serialize};
 
-use super::planner_thread::{Event, Shared, panic_text};
+use super::mailbox::{Event, Shared};
+use super::planner_thread::panic_text;
 use crate::nn::layers::{fused_difference, largest_difference};
 use crate::nn::temporal_unet::TemporalUnetConfig;
 

@@ -6,6 +6,7 @@ pub mod checkpoint;
 pub mod device;
 pub mod files;
 pub mod knobs;
+mod mailbox;
 pub mod occupancy;
 pub mod open;
 pub mod picture;

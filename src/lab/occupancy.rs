@@ -149,9 +149,16 @@ pub fn predict(
         grid,
     };
     if settings.steps <= 1 {
-        frame.model = occupancy::density_map(model, &query, &frame.grid)?;
-        if !request.is_drag {
-            frame.model_samples = leading(&model.sample(&[query], n, &mut rng)?.states, dims);
+        if model.has_density() {
+            frame.model = occupancy::density_map(model, &query, &frame.grid)?;
+        }
+        if !request.is_drag || !model.has_density() {
+            let states = model.sample(&[query], n, &mut rng)?.states;
+            // A GAN has only its samples to show.
+            if !model.has_density() {
+                frame.model = frame.grid.density(&states, dims, None);
+            }
+            frame.model_samples = leading(&states, dims);
         }
         return Ok(frame);
     }

@@ -13,7 +13,8 @@ use std::thread::JoinHandle;
 
 use super::device::{self, DeviceChoice};
 use super::occupancy::{OccupancyFrame, OccupancyRequest};
-use super::planner_thread::{self, Event, Shared, Task};
+use super::mailbox::{Event, Shared, Task};
+use super::planner_thread;
 use super::policy_run::{PolicyRun, RunRequest};
 use super::scene::{Scene, SceneError};
 use super::values::{ValueFrame, ValueRequest};

@@ -1,6 +1,9 @@
 //! Heat maps of densities over two coordinates, side by side: axes with units,
 //! one scale and color bar for all, walls, and where the question was asked.
 
+mod layout;
+mod ticks;
+
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 use tiny_skia::LineCap;
@@ -11,21 +14,12 @@ use super::frame::Frame;
 use super::palette::{Mode, Palette, Rgba};
 use super::text::Face;
 use super::{PictureError, check_size};
+use layout::Layout;
+use ticks::{bar_labels, ticks};
 
-// Distances in units; a picture's long side says how many pixels one is.
-const MARGIN: f32 = 28.0;
-const AXIS_LEFT: f32 = 48.0;
-/// Title, two lines of caption, and the row of names above the maps.
-const HEAD: f32 = 98.0;
+// Distances in units of the layout.
 /// Baseline of the row of names, above the maps.
 const NAMES: f32 = 13.0;
-const AXIS_BOTTOM: f32 = 46.0;
-const LEGEND: f32 = 34.0;
-/// Long side of a map.
-const MAP_SIDE: f32 = 440.0;
-const GAP: f32 = 30.0;
-const BAR_WIDTH: f32 = 16.0;
-const BAR_LABELS: f32 = 66.0;
 /// Steps of color in the bar.
 const BAR_BANDS: usize = 128;
 /// Least distance between two labels of the bar.
@@ -182,53 +176,6 @@ impl Field {
             Orientation::Plane => [0, 1],
             Orientation::Rows => [1, 0],
         }
-    }
-}
-
-/// Where everything goes.
-struct Layout {
-    size: [u32; 2],
-    unit: f32,
-    inner: [f32; 4],
-    /// Width and height of a map in pixels.
-    map: [f32; 2],
-}
-
-impl Layout {
-    fn new(field: &Field, long_side: u32) -> Self {
-        let [across, down] = field.across_and_down().map(|axis| &field.axes[axis]);
-        let [width, height] = match across.unit == down.unit {
-            true => [across.high - across.low, down.high - down.low],
-            // Different units have no common scale.
-            false => [1.0, 0.92],
-        };
-        let map = [width, height].map(|side| MAP_SIDE * side / width.max(height));
-        let n = field.maps.len().max(1) as f32;
-        let beside = 2.0 * MARGIN + AXIS_LEFT + GAP + BAR_WIDTH + BAR_LABELS;
-        let whole = [
-            beside + n * map[0] + (n - 1.0) * GAP,
-            2.0 * MARGIN + HEAD + map[1] + AXIS_BOTTOM + LEGEND,
-        ];
-        let unit = long_side as f32 / whole[0].max(whole[1]);
-        let size = whole.map(|side| 2 * (side * unit / 2.0).round() as u32);
-        let end = |axis: usize| size[axis] as f32 - MARGIN * unit;
-        let inner = [MARGIN * unit, MARGIN * unit, end(0), end(1)];
-        Self { size, unit, inner, map: map.map(|side| (side * unit).round()) }
-    }
-
-    /// Left, top, right and bottom of a map.
-    fn plot(&self, index: usize) -> [f32; 4] {
-        let left = self.inner[0] + AXIS_LEFT * self.unit;
-        let left = (left + index as f32 * (self.map[0] + GAP * self.unit)).round();
-        let top = (self.inner[1] + HEAD * self.unit).round();
-        [left, top, left + self.map[0], top + self.map[1]]
-    }
-
-    /// Left, top, right and bottom of the color bar.
-    fn bar(&self) -> [f32; 4] {
-        let [_, top, _, bottom] = self.plot(0);
-        let right = self.inner[2] - BAR_LABELS * self.unit;
-        [right - BAR_WIDTH * self.unit, top, right, bottom]
     }
 }
 
@@ -400,56 +347,6 @@ fn named(axis: &Axis) -> String {
     }
 }
 
-/// The round number that is at least `least`: 1, 2 or 5 times a power of ten.
-fn round_step(least: f32) -> f32 {
-    let decade = 10.0_f32.powf(least.max(f32::MIN_POSITIVE).log10().floor());
-    let steps = [1.0, 2.0, 5.0].into_iter().map(|factor| factor * decade);
-    steps.into_iter().find(|step| *step >= 0.999 * least).unwrap_or(10.0 * decade)
-}
-
-/// A multiple of `step` with as many digits as that needs.
-fn multiple(k: i32, step: f32) -> String {
-    let decimals = (-step.log10().floor()).max(0.0) as usize;
-    match (k, decimals) {
-        (0, _) => "0".to_owned(),
-        (_, 0..=4) => format!("{:.decimals$}", k as f32 * step),
-        _ => format!("{:.0e}", k as f32 * step),
-    }
-}
-
-/// Places on an axis worth a label, at least `least` apart.
-fn ticks(axis: &Axis, least: f32) -> Vec<(f32, String)> {
-    use std::f32::consts::PI;
-    if axis.is_angle && least < PI / 2.0 {
-        let quarters = [(-2.0, "-π"), (-1.0, "-π/2"), (0.0, "0"), (1.0, "π/2"), (2.0, "π")];
-        let within = |turn: f32| (axis.low - 1e-3..=axis.high + 1e-3).contains(&turn);
-        let turns = quarters.map(|(quarter, text)| (quarter * PI / 2.0, text.to_owned()));
-        return turns.into_iter().filter(|(turn, _)| within(*turn)).collect();
-    }
-    let step = round_step(least);
-    let first = (axis.low / step - 1e-3).ceil() as i32;
-    let last = ((axis.high / step + 1e-3).floor() as i32).min(first.saturating_add(100));
-    (first..=last).map(|k| (k as f32 * step, multiple(k, step))).collect()
-}
-
-/// Labels of a color bar up to `most` by the square root, at least the share
-/// `least` of the bar apart.
-fn bar_labels(most: f32, least: f32) -> Vec<(f32, String)> {
-    let step = round_step(most / 50.0);
-    let mut kept: Vec<(f32, String)> = Vec::new();
-    for k in 0..=(most / step + 1e-3) as i32 {
-        let value = k as f32 * step;
-        let root = |value: f32| (value / most).sqrt();
-        // Round ones first: every fifth or tenth where the bar is wide enough.
-        let is_round = k % 5 == 0 || k < 3;
-        let is_apart = kept.last().is_none_or(|(last, _)| root(value) - root(*last) >= least);
-        if is_round && is_apart && value <= most {
-            kept.push((value, multiple(k, step)));
-        }
-    }
-    kept
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -548,31 +445,5 @@ mod tests {
         assert!(field_png(&odd, 300, Mode::Dark).is_ok());
         odd.maps[0].values = vec![0.0; 8];
         assert!(field_png(&odd, 300, Mode::Dark).is_ok());
-    }
-
-    #[test]
-    fn ticks_are_round_and_angles_count_in_quarter_turns() {
-        let axis = |low, high, is_angle| Axis { low, high, is_angle, ..Axis::default() };
-        let texts = |axis: &Axis, least| -> Vec<String> {
-            ticks(axis, least).into_iter().map(|(_, text)| text).collect()
-        };
-        assert_eq!(texts(&axis(-8.0, 8.0, false), 3.0), ["-5", "0", "5"]);
-        let rooms = texts(&axis(-0.6, 0.6, false), 0.15);
-        assert_eq!(rooms, ["-0.6", "-0.4", "-0.2", "0", "0.2", "0.4", "0.6"]);
-        let pi = std::f32::consts::PI;
-        assert_eq!(texts(&axis(-pi, pi, true), 0.5), ["-π", "-π/2", "0", "π/2", "π"]);
-    }
-
-    #[test]
-    fn labels_of_the_bar_rise_and_keep_apart() {
-        for most in [0.003, 0.4, 1.0, 7.3, 2400.0] {
-            let labels = bar_labels(most, 0.06);
-            assert!(labels.len() >= 3 && labels[0].0 == 0.0, "{most}: {labels:?}");
-            for pair in labels.windows(2) {
-                let roots = [pair[0].0, pair[1].0].map(|value| (value / most).sqrt());
-                assert!(roots[1] - roots[0] >= 0.06 && pair[1].0 <= most, "{most}: {labels:?}");
-                assert_ne!(pair[0].1, pair[1].1);
-            }
-        }
     }
 }

@@ -116,6 +116,8 @@ pub fn density_map(
 /// States sampled along a chain of model steps, with the mixture's weights.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chain {
+    /// Numbers per state.
+    pub dims: usize,
     /// Samples after 1, 2, ... model steps, `[samples, state]` each.
     pub steps: Vec<Samples>,
     /// Weight of each step in the mixture: alpha_n, scaled to sum to one where
@@ -129,7 +131,7 @@ impl Chain {
         let mut states = Vec::new();
         let mut weights = Vec::new();
         for (samples, weight) in self.steps.iter().zip(&self.weights) {
-            let n = samples.log_density.len();
+            let n = samples.states.len() / self.dims.max(1);
             states.extend_from_slice(&samples.states);
             weights.extend(std::iter::repeat_n(weight / n.max(1) as f64, n));
         }
@@ -168,7 +170,35 @@ pub fn chain(
         }
         steps.push(samples);
     }
-    Ok(Chain { steps, weights: reweighting.truncated() })
+    Ok(Chain { dims, steps, weights: reweighting.truncated() })
+}
+
+/// The gamma-MVE estimate of a value at the long discount (Theorem 2): mean
+/// rewards along the chain, weighted, and for the tail of the infinite sum the
+/// mean of `terminal`, a value at the long discount, over the states after the
+/// last step.
+///
+/// # Errors
+/// A chain of another length than the reweighting, or numbers that are not
+/// finite.
+pub fn gamma_mve(
+    chain: &Chain,
+    reweighting: &Reweighting,
+    reward: &dyn Fn(&[f32]) -> f32,
+    terminal: &dyn Fn(&[f32]) -> f64,
+) -> Result<f64, PlanError> {
+    let mean = |samples: &Samples, of: &dyn Fn(&[f32]) -> f64| {
+        let states = samples.states.chunks_exact(chain.dims.max(1));
+        let n = states.len().max(1) as f64;
+        states.map(of).sum::<f64>() / n
+    };
+    let rewards: Vec<f64> = chain
+        .steps
+        .iter()
+        .map(|samples| mean(samples, &|state| f64::from(reward(state))))
+        .collect();
+    let last = chain.steps.last().map_or(0.0, |samples| mean(samples, terminal));
+    reweighting.gamma_mve(&rewards, last).map_err(|error| PlanError::Request(error.to_string()))
 }
 
 /// V(s) = 1 / (1 - g) E[r(s_e)] for many states at once (Equation 3.6), from

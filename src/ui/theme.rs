@@ -136,6 +136,12 @@ impl Colors {
         Color32::WHITE
     }
 
+    /// A mark on a color map and what sets it off; maps are the same in both
+    /// themes.
+    pub fn on_map(&self) -> [Color32; 2] {
+        [Color32::WHITE, color(Rgba::hex(0x05070a).with_alpha(0.6))]
+    }
+
     /// Whether this is the dark theme.
     pub fn is_dark(&self) -> bool {
         std::ptr::eq(self.palette, Palette::of(Mode::Dark))

@@ -6,8 +6,8 @@ use eframe::egui::{
     Align2, Color32, FontId, Mesh, Painter, Pos2, Rect, Shape, Ui, lerp, pos2, vec2,
 };
 
-use super::paint::Shot;
 use super::pane::Pane;
+use super::shots::Shot;
 use super::{Map, ValueOf};
 use crate::env::StateDimension;
 use crate::ui::app::App;

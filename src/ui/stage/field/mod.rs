@@ -2,7 +2,7 @@
 //! mouse, as a density beside the truth, or what every state is worth.
 //!
 //! [`asking`] knows what was asked and what came back, [`pane`] where states are
-//! on the screen, [`input`] the hands; [`paint`], [`axes`], [`pendulum`] and
+//! on the screen, [`input`] the hands; [`shots`], [`paint`], [`axes`], [`pendulum`] and
 //! [`words`] draw.
 
 pub mod asking;
@@ -13,6 +13,7 @@ pub mod pane;
 mod pendulum;
 pub mod rewards;
 pub mod run;
+mod shots;
 mod words;
 
 pub use axes::symbol;
@@ -246,7 +247,7 @@ pub fn show(app: &mut App, ui: &mut Ui) {
     app.field.arrangement = Some(arrangement);
 
     input::background(app, ui, &response, &panes);
-    let shots = paint::shots(app, panes.len());
+    let shots = shots::shots(app, panes.len());
     for (index, (pane, shot)) in panes.iter().zip(&shots).enumerate() {
         paint::pane(app, ui, pane, index, shot);
     }

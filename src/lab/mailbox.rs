@@ -1,0 +1,225 @@
+//! Between the session and its planner thread: tasks one way, of which the
+//! newest of a kind counts, events and the newest results the other.
+
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::device::{ChosenDevice, DeviceChoice};
+use super::occupancy::{OccupancyFrame, OccupancyRequest};
+use super::policy_run::{PolicyRun, RunRequest};
+use super::scene::Scene;
+use super::session::{ModelCard, Problem, Wake};
+use super::slot::Slot;
+use super::values::{ValueFrame, ValueRequest};
+use crate::plan::{ControlSettings, Film, PlanRequest, Rollout};
+
+/// Events that fit before the front looks; more are dropped.
+const EVENTS: usize = 256;
+
+/// Something to do.
+pub enum Task {
+    /// Build the environment and load the weights.
+    Load {
+        /// The scene.
+        scene: Box<Scene>,
+        /// Where its file lies.
+        folder: Option<PathBuf>,
+        /// Where to compute.
+        device: DeviceChoice,
+    },
+    /// Build the environment again, keep the weights.
+    Rebuild(Box<Scene>),
+    /// Carry out a request.
+    Plan(u64, Arc<PlanRequest>),
+    /// Say where the policy will be.
+    Occupancy(u64, Arc<OccupancyRequest>),
+    /// Say what every state is worth.
+    Values(u64, Arc<ValueRequest>),
+    /// Let the real policy run.
+    Run(u64, Arc<RunRequest>),
+    /// Add what the tabular twin knows to the newest answers.
+    Twin,
+}
+
+/// Something that happened.
+pub enum Event {
+    /// The scene is ready.
+    Loaded {
+        /// The weights' own words; absent for random weights.
+        card: Option<Box<ModelCard>>,
+        /// Where it computes.
+        device: ChosenDevice,
+        /// Whether the weights were trained in this maze.
+        is_maze_seen: bool,
+    },
+    /// The environment is rebuilt.
+    Rebuilt {
+        /// Whether the weights were trained in this maze.
+        is_maze_seen: bool,
+    },
+    /// A request is being carried out.
+    Started,
+    /// A plan is complete.
+    Planned {
+        /// How long it took.
+        wall_ms: f32,
+    },
+    /// A full request was followed to the end of its episode.
+    Followed {
+        /// Whether the goal was reached.
+        reached: bool,
+    },
+    /// Nothing left to do.
+    Idle,
+    /// The scene could not be opened.
+    Failed(Problem),
+    /// A request failed; the session goes on.
+    Trouble(Problem),
+    /// A GPU was found that agrees with the CPU and is faster.
+    FoundGpu,
+}
+
+#[derive(Default)]
+pub(super) struct Inbox {
+    load: Option<Task>,
+    plan: Option<(u64, Arc<PlanRequest>)>,
+    occupancy: Option<(u64, Arc<OccupancyRequest>)>,
+    values: Option<(u64, Arc<ValueRequest>)>,
+    run: Option<(u64, Arc<RunRequest>)>,
+    twin: bool,
+    pub(super) control: Option<ControlSettings>,
+    quit: bool,
+}
+
+/// What both sides see.
+pub struct Shared {
+    /// The newest film.
+    pub film: Slot<Film>,
+    /// The newest rollout.
+    pub rollout: Slot<Rollout>,
+    /// The newest occupancy.
+    pub occupancy: Slot<OccupancyFrame>,
+    /// The newest value map.
+    pub values: Slot<ValueFrame>,
+    /// The newest run of the real policy.
+    pub run: Slot<PolicyRun>,
+    inbox: Mutex<Inbox>,
+    rung: Condvar,
+    events: SyncSender<Event>,
+    pub(super) wake: Wake,
+}
+
+impl Shared {
+    /// Slots, an inbox, and the receiving end of the events.
+    pub fn new(wake: Wake) -> (Arc<Self>, Receiver<Event>) {
+        let (events, receiver) = sync_channel(EVENTS);
+        let shared = Self {
+            film: Slot::default(),
+            rollout: Slot::default(),
+            occupancy: Slot::default(),
+            values: Slot::default(),
+            run: Slot::default(),
+            inbox: Mutex::default(),
+            rung: Condvar::new(),
+            events,
+            wake,
+        };
+        (Arc::new(shared), receiver)
+    }
+
+    pub(super) fn inbox(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Replace the waiting task of the same kind.
+    pub fn push(&self, task: Task) {
+        let mut inbox = self.inbox();
+        match task {
+            Task::Plan(id, request) => inbox.plan = Some((id, request)),
+            Task::Occupancy(id, request) => inbox.occupancy = Some((id, request)),
+            Task::Values(id, request) => inbox.values = Some((id, request)),
+            Task::Run(id, request) => inbox.run = Some((id, request)),
+            Task::Twin => inbox.twin = true,
+            // A waiting load must not be lost to a rebuild of the same scene.
+            Task::Rebuild(scene) => match &mut inbox.load {
+                Some(Task::Load { scene: waiting, .. }) => *waiting = scene,
+                _ => inbox.load = Some(Task::Rebuild(scene)),
+            },
+            task @ Task::Load { .. } => inbox.load = Some(task),
+        }
+        self.rung.notify_one();
+    }
+
+    /// Follow by these settings from the next rollout on.
+    pub fn set_scene(&self, scene: &Scene) {
+        self.inbox().control = Some(scene.control.clone());
+    }
+
+    /// End the thread.
+    pub fn quit(&self) {
+        self.inbox().quit = true;
+        self.rung.notify_one();
+    }
+
+    /// Report something; dropped if nobody listens any more.
+    pub fn send(&self, event: Event) {
+        let _ = self.events.try_send(event);
+        (self.wake)();
+    }
+
+    pub(super) fn wait(&self) -> Option<Task> {
+        let mut inbox = self.inbox();
+        loop {
+            if inbox.quit {
+                return None;
+            }
+            if let Some(task) = inbox.load.take() {
+                return Some(task);
+            }
+            if let Some((id, request)) = inbox.plan.take() {
+                return Some(Task::Plan(id, request));
+            }
+            if let Some((id, request)) = inbox.run.take() {
+                return Some(Task::Run(id, request));
+            }
+            // The map under the mouse comes before the slower one.
+            if let Some((id, request)) = inbox.occupancy.take() {
+                return Some(Task::Occupancy(id, request));
+            }
+            if let Some((id, request)) = inbox.values.take() {
+                return Some(Task::Values(id, request));
+            }
+            if std::mem::take(&mut inbox.twin) {
+                return Some(Task::Twin);
+            }
+            inbox = self.rung.wait(inbox).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Whether the running request should stop for what waits.
+    pub(super) fn is_superseded(&self, running: &PlanRequest) -> bool {
+        let inbox = self.inbox();
+        let is_drag = running.near_duration.is_some();
+        inbox.quit || inbox.load.is_some() || (inbox.plan.is_some() && !is_drag)
+    }
+
+    pub(super) fn has_work(&self) -> bool {
+        let inbox = self.inbox();
+        inbox.load.is_some()
+            || inbox.plan.is_some()
+            || inbox.occupancy.is_some()
+            || inbox.values.is_some()
+            || inbox.run.is_some()
+    }
+
+    /// Whether anything waits that a slow answer must give way to. A waiting
+    /// value map does not stop an occupancy.
+    pub(super) fn must_yield(&self, to_values: bool) -> bool {
+        let inbox = self.inbox();
+        inbox.quit
+            || inbox.load.is_some()
+            || inbox.occupancy.is_some()
+            || (to_values && inbox.values.is_some())
+    }
+}
