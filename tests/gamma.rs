@@ -211,7 +211,8 @@ fn generators_with_either_loss_learn_where_the_next_state_lies_and_own_no_densit
         let model = trained(config, 1500);
         for state in [-1.5, 1.5] {
             let query = query(state, Some(0.0), 0.5);
-            let samples = model.sample(std::slice::from_ref(&query), 2000, &mut Rng::stream(3, "g"));
+            let samples =
+                model.sample(std::slice::from_ref(&query), 2000, &mut Rng::stream(3, "g"));
             let samples = samples.unwrap();
             assert!(samples.log_density.is_empty());
             let mean = samples.states.iter().sum::<f32>() / 2000.0;

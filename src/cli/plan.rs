@@ -59,6 +59,8 @@ impl PlanCommand {
     pub fn run(self) -> anyhow::Result<()> {
         let device = self.device.choose()?;
         let (mut scene, mut opened) = super::open_scene(&self.scene, &self.settings, &device)?;
+        // Another model is the better reason than whatever it lacks for a plan.
+        opened.planner()?;
         self.adjust(&mut scene)?;
         let request = request(&scene, &mut opened)?;
         let film = opened

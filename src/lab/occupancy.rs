@@ -17,6 +17,8 @@ use crate::rng::Rng;
 const ROLLOUTS: usize = 256;
 /// Steps between two looks at whether the request is superseded.
 const LOOK_EVERY: usize = 16;
+/// Points along each side at which the density is looked at beside the truth.
+const POINTS: usize = 192;
 /// A rollout ends where the discounted remainder is below this.
 const REMAINDER: f64 = 2e-3;
 
@@ -103,6 +105,10 @@ pub fn answer(
     else {
         return Ok(());
     };
+    if request.settings.steps <= 1 && model.has_density() {
+        let query = query(request);
+        frame.model = occupancy::mean_density_map(model, &query, &frame.grid, POINTS)?;
+    }
     let area = frame.grid.cell_area();
     let off: f32 = frame.model.iter().zip(&truth).map(|(a, b)| (a - b).abs() * area).sum();
     frame.total_variation = Some(off / 2.0);
@@ -113,7 +119,16 @@ pub fn answer(
     Ok(())
 }
 
-/// The model's part.
+fn query(request: &OccupancyRequest) -> Query {
+    Query {
+        state: request.state.clone(),
+        action: request.action.clone(),
+        goal: request.goal.clone(),
+        discount: request.settings.discount,
+    }
+}
+
+/// The model's part: the density in the middle of every cell.
 ///
 /// # Errors
 /// As for [`answer`].
@@ -123,12 +138,7 @@ pub fn predict(
     model: &GammaModel,
 ) -> Result<OccupancyFrame, PlanError> {
     let settings = &request.settings;
-    let query = Query {
-        state: request.state.clone(),
-        action: request.action.clone(),
-        goal: request.goal.clone(),
-        discount: settings.discount,
-    };
+    let query = query(request);
     let grid = MapGrid::of(&model.config.state, request.cells);
     let mut rng = Rng::stream(request.seed, "occupancy samples");
     let n = settings.samples;

@@ -19,7 +19,6 @@ use super::values::{self, ValueRequest};
 use crate::env::EnvironmentConfig;
 use crate::plan::{ControlSettings, Film, PlanError, PlanRequest, Pursuit, Replan};
 
-
 /// Start the thread.
 ///
 /// # Errors

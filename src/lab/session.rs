@@ -12,8 +12,8 @@ use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 
 use super::device::{self, DeviceChoice};
-use super::occupancy::{OccupancyFrame, OccupancyRequest};
 use super::mailbox::{Event, Shared, Task};
+use super::occupancy::{OccupancyFrame, OccupancyRequest};
 use super::planner_thread;
 use super::policy_run::{PolicyRun, RunRequest};
 use super::scene::{Scene, SceneError};

@@ -177,7 +177,7 @@ impl GammaModel {
                     let base = base_draws(&self.config, rows.len(), rng);
                     let base = self.tensor(base, self.config.state.len());
                     let (x, log_density) = flow.sample(base, condition);
-                    samples.states.extend(self.from_flow(&read(x)?));
+                    samples.states.extend(self.state_of(&read(x)?));
                     let scale = self.log_scale();
                     samples.log_density.extend(read(log_density)?.iter().map(|l| l + scale));
                 }
@@ -186,7 +186,7 @@ impl GammaModel {
                     let noise = self.tensor(rng.normals(rows.len() * latent), latent);
                     let features = read(gan.generate(noise, condition))?;
                     let points = gan.points_of(&features, LINE_BOUND / 2.0);
-                    samples.states.extend(self.from_flow(&points));
+                    samples.states.extend(self.state_of(&points));
                 }
             }
         }
@@ -267,7 +267,7 @@ impl GammaModel {
         self.tensor(condition, self.config.n_condition())
     }
 
-    fn from_flow(&self, points: &[f32]) -> Vec<f32> {
+    fn state_of(&self, points: &[f32]) -> Vec<f32> {
         let dims = &self.config.state;
         let map =
             |(x, dimension): (&f32, &StateDimension)| x / scale(dimension) + middle(dimension);

@@ -46,7 +46,8 @@ impl Planner {
                 seed,
                 // On time, what is left of the duration shrinks with every
                 // plan, so the ball arrives; astray, it may take any time.
-                near_duration: (task.control.replan == Replan::EveryNSteps).then_some(left),
+                near_duration: (task.control.replan == Replan::EveryNSteps && left > 0.0)
+                    .then_some(left),
                 via: Vec::new(),
                 ..task.request.clone()
             };
@@ -144,7 +145,8 @@ fn command(
 }
 
 /// Whether it is time to plan again. Near the end the old plan stays: a new
-/// one could only repeat it.
+/// one could only repeat it. Well past its end a plan that left the ball
+/// elsewhere has failed, and another is made.
 fn wants_replan(
     settings: &ControlSettings,
     plan: &Plan,
@@ -153,17 +155,17 @@ fn wants_replan(
     left: f32,
 ) -> bool {
     const TOO_LATE_STEPS: f32 = 12.0;
-    if step == 0 || left < TOO_LATE_STEPS {
+    if step == 0 || left.abs() < TOO_LATE_STEPS {
         return false;
     }
+    let expected = planned(plan, step);
+    let is_astray =
+        (expected[0] - state[0]).hypot(expected[1] - state[1]) > settings.replan_distance;
     match settings.replan {
         Replan::Never => false,
+        _ if left < 0.0 => is_astray,
         Replan::EveryNSteps => step.is_multiple_of(settings.replan_every.max(1)),
-        Replan::OnDeviation => {
-            let expected = planned(plan, step);
-            let (dx, dy) = (expected[0] - state[0], expected[1] - state[1]);
-            dx.hypot(dy) > settings.replan_distance
-        }
+        Replan::OnDeviation => is_astray,
     }
 }
 
@@ -229,5 +231,11 @@ mod tests {
         assert!(wants(Replan::OnDeviation, &astray, 5, 30.0));
         assert!(!wants(Replan::OnDeviation, &on_plan, 5, 30.0));
         assert!(!wants(Replan::OnDeviation, &astray, 5, 3.0));
+        // The plan is over, and the ball is not where it should be.
+        assert!(!wants(Replan::OnDeviation, &astray, 45, -5.0));
+        assert!(wants(Replan::OnDeviation, &astray, 55, -15.0));
+        assert!(wants(Replan::EveryNSteps, &astray, 56, -16.0));
+        assert!(!wants(Replan::Never, &astray, 55, -15.0));
+        assert!(!wants(Replan::OnDeviation, &[2.0, 0.1, 0.0, 0.0], 55, -15.0));
     }
 }

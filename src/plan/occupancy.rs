@@ -113,6 +113,39 @@ pub fn density_map(
     Ok(log_density.into_iter().map(f32::exp).collect())
 }
 
+/// The model's mean density in every cell of a map, from about `points` looks
+/// along each side. Looked at in the middle alone, a cell would miss an
+/// occupancy that is narrower than itself.
+///
+/// # Errors
+/// As for [`density_map`].
+pub fn mean_density_map(
+    model: &GammaModel,
+    query: &Query,
+    grid: &MapGrid,
+    points: usize,
+) -> Result<Vec<f32>, PlanError> {
+    let each = grid.cells.map(|cells| points.div_ceil(cells.max(1)));
+    let cells = [grid.cells[0] * each[0], grid.cells[1] * each[1]];
+    let fine = MapGrid { cells, ..grid.clone() };
+    Ok(block_means(&density_map(model, query, &fine)?, grid.cells, each))
+}
+
+/// Means over blocks of `each` entries of an array of `cells` blocks; the
+/// second coordinate runs fastest.
+fn block_means(fine: &[f32], cells: [usize; 2], each: [usize; 2]) -> Vec<f32> {
+    let mut means = vec![0.0; cells[0] * cells[1]];
+    let columns = (cells[1] * each[1]).max(1);
+    let share = 1.0 / (each[0] * each[1]) as f32;
+    for (row, values) in fine.chunks_exact(columns).enumerate() {
+        let start = row / each[0] * cells[1];
+        for (mean, block) in means[start..].iter_mut().zip(values.chunks_exact(each[1])) {
+            *mean += share * block.iter().sum::<f32>();
+        }
+    }
+    means
+}
+
 /// States sampled along a chain of model steps, with the mixture's weights.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chain {
@@ -227,4 +260,19 @@ pub fn values(
             [scale * mean, scale * se]
         })
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn means_are_over_blocks_of_neighbors_along_both_coordinates() {
+        // Two rows and three columns of blocks of 2 x 1.
+        let fine = [1.0, 2.0, 3.0, 3.0, 4.0, 5.0, 10.0, 20.0, 30.0, 10.0, 20.0, 30.0];
+        let means = block_means(&fine, [2, 3], [2, 1]);
+        assert_eq!(means, [2.0, 3.0, 4.0, 10.0, 20.0, 30.0]);
+        // The same numbers as two columns of blocks of 1 x 3.
+        assert_eq!(block_means(&fine, [2, 2], [1, 3]), [2.0, 4.0, 20.0, 20.0]);
+    }
 }

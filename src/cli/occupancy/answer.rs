@@ -47,7 +47,7 @@ impl Answer {
             }
         };
         if request.settings.steps <= 1 && model.has_density() {
-            frame.model = averaged(&frame.grid, &query(&request), model)?;
+            frame.model = chained::mean_density_map(model, &query(&request), &frame.grid, POINTS)?;
         }
         frame.total_variation =
             frame.truth.as_ref().map(|truth| total_variation(&frame.grid, &frame.model, truth));
@@ -82,31 +82,6 @@ fn query(request: &OccupancyRequest) -> Query {
         goal: request.goal.clone(),
         discount: request.settings.discount,
     }
-}
-
-/// The model's mean density in every cell. Looked at in the middle alone, a
-/// cell would miss an occupancy that is narrower than itself.
-fn averaged(grid: &MapGrid, query: &Query, model: &GammaModel) -> anyhow::Result<Vec<f32>> {
-    let each = grid.cells.map(|cells| POINTS.div_ceil(cells.max(1)));
-    let cells = [grid.cells[0] * each[0], grid.cells[1] * each[1]];
-    let fine = MapGrid { cells, ..grid.clone() };
-    let densities = chained::density_map(model, query, &fine)?;
-    Ok(block_means(&densities, grid.cells, each))
-}
-
-/// Means over blocks of `each` entries of an array of `cells` blocks; the
-/// second coordinate runs fastest.
-fn block_means(fine: &[f32], cells: [usize; 2], each: [usize; 2]) -> Vec<f32> {
-    let mut means = vec![0.0; cells[0] * cells[1]];
-    let columns = (cells[1] * each[1]).max(1);
-    let share = 1.0 / (each[0] * each[1]) as f32;
-    for (row, values) in fine.chunks_exact(columns).enumerate() {
-        let start = row / each[0] * cells[1];
-        for (mean, block) in means[start..].iter_mut().zip(values.chunks_exact(each[1])) {
-            *mean += share * block.iter().sum::<f32>();
-        }
-    }
-    means
 }
 
 /// Half the absolute difference of two masses.
@@ -200,16 +175,6 @@ mod tests {
         // Mean vector of length cos(pi - 3), up to the rounding of pi in the range.
         let length = (std::f64::consts::PI - f64::from(near)).cos();
         assert!((found[1] - (-2.0 * length.ln()).sqrt()).abs() < 1e-6, "{found:?}");
-    }
-
-    #[test]
-    fn means_are_over_blocks_of_neighbors_along_both_coordinates() {
-        // Two rows and three columns of blocks of 2 x 1.
-        let fine = [1.0, 2.0, 3.0, 3.0, 4.0, 5.0, 10.0, 20.0, 30.0, 10.0, 20.0, 30.0];
-        let means = block_means(&fine, [2, 3], [2, 1]);
-        assert_eq!(means, [2.0, 3.0, 4.0, 10.0, 20.0, 30.0]);
-        // The same numbers as two columns of blocks of 1 x 3.
-        assert_eq!(block_means(&fine, [2, 2], [1, 3]), [2.0, 4.0, 20.0, 20.0]);
     }
 
     #[test]
