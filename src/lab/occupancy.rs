@@ -17,6 +17,9 @@ use crate::rng::Rng;
 const ROLLOUTS: usize = 256;
 /// Steps between two looks at whether the request is superseded.
 const LOOK_EVERY: usize = 16;
+/// Cells along each side over which model and rollouts are compared: in finer
+/// ones the scatter of the rollouts would count as the model's error.
+pub const COMPARED_CELLS: usize = 24;
 /// Points along each side at which the density is looked at beside the truth.
 const POINTS: usize = 192;
 /// A rollout ends where the discounted remainder is below this.
@@ -61,7 +64,7 @@ pub struct OccupancyFrame {
     pub truth_samples: Vec<f32>,
     /// How many rollouts made the truth.
     pub rollouts: usize,
-    /// Half the absolute difference of the two masses.
+    /// Half the absolute difference of the two masses, over coarse cells.
     pub total_variation: Option<f32>,
     /// The exact occupancy's density from the tabular twin, where there is one
     /// and once it is there.
@@ -109,9 +112,7 @@ pub fn answer(
         let query = query(request);
         frame.model = occupancy::mean_density_map(model, &query, &frame.grid, POINTS)?;
     }
-    let area = frame.grid.cell_area();
-    let off: f32 = frame.model.iter().zip(&truth).map(|(a, b)| (a - b).abs() * area).sum();
-    frame.total_variation = Some(off / 2.0);
+    frame.total_variation = Some(frame.grid.total_variation(&frame.model, &truth, COMPARED_CELLS));
     frame.truth = Some(truth);
     frame.truth_samples = samples;
     frame.rollouts = ROLLOUTS;
@@ -189,6 +190,9 @@ fn leading(states: &[f32], dims: usize) -> Vec<f32> {
     states.chunks_exact(dims).flat_map(|state| state.iter().take(2).copied()).collect()
 }
 
+/// A density per cell, and states drawn from it, `[samples, 2]`.
+type Map = (Vec<f32>, Vec<f32>);
+
 /// Follow the real policy and weigh every state by (1 - g) g^(t-1). `None` if
 /// stopped.
 fn real_rollouts(
@@ -197,7 +201,7 @@ fn real_rollouts(
     policy: &dyn MarkovPolicy,
     grid: &MapGrid,
     go_on: &mut dyn FnMut() -> ControlFlow<()>,
-) -> Result<Option<(Vec<f32>, Vec<f32>)>, PlanError> {
+) -> Result<Option<Map>, PlanError> {
     let settings = &request.settings;
     let gamma = f64::from(settings.total_discount());
     let length = if gamma > 0.0 { (REMAINDER.ln() / gamma.ln()).ceil() as usize } else { 1 };

@@ -303,10 +303,10 @@ fn go_on(yes: bool) -> ControlFlow<()> {
 /// seen nothing, and there is nothing to warn of.
 fn sees(opened: &Opened, scene: &Scene) -> bool {
     let maze = |text: &str| text.split_whitespace().collect::<Vec<_>>().join("\n");
-    opened
-        .header
-        .as_ref()
-        .is_none_or(|header| maze(&header.environment.maze) == maze(&scene.environment.maze))
+    opened.header.as_ref().is_none_or(|header| {
+        let (trained, here) = (&header.environment, &scene.environment);
+        maze(&trained.maze) == maze(&here.maze) && trained.door_width == here.door_width
+    })
 }
 
 fn card(opened: &Opened) -> Option<ModelCard> {

@@ -29,6 +29,9 @@ pub const SHIPPED: &[ShippedScene] = &[
     shipped!("maze2d-large-diffuser", "Maze2D Large"),
     shipped!("maze2d-medium-diffuser", "Maze2D Medium"),
     shipped!("maze2d-umaze-diffuser", "Maze2D U-Maze"),
+    shipped!("pendulum-gamma", "Pendulum γ-model"),
+    shipped!("four-rooms-gamma", "Four rooms γ-model"),
+    shipped!("maze2d-umaze-gamma", "Maze2D U-Maze γ-model"),
 ];
 
 /// The shipped scene of that name.

@@ -39,8 +39,13 @@ impl Planner {
         on_replan: &mut dyn FnMut(&Film) -> ControlFlow<()>,
     ) -> Result<Rollout, PlanError> {
         let mut seed = task.request.seed;
+        let mut caution = Caution::default();
         follow(environment, &task, &mut |state, left| {
             seed = seed.wrapping_add(1);
+            let mut settings = task.request.settings.clone();
+            if task.control.replan == Replan::OnDeviation {
+                settings.speed_limit *= caution.speed_share(state);
+            }
             let again = PlanRequest {
                 start: state.to_vec(),
                 seed,
@@ -49,12 +54,37 @@ impl Planner {
                 near_duration: (task.control.replan == Replan::EveryNSteps && left > 0.0)
                     .then_some(left),
                 via: Vec::new(),
+                settings,
                 ..task.request.clone()
             };
             let film =
                 self.plan(task.film_id, Arc::new(again), &mut |_| ControlFlow::Continue(()))?;
             Ok(film.filter(|film| on_replan(film).is_continue()).and_then(|film| film.plan))
         })
+    }
+}
+
+/// Remembers where the ball strayed. Astray again at the same place, it is
+/// caught: fast plans pull it round a corner faster than it can follow, and it
+/// presses against the wall while they run on. Slower ones it can follow.
+#[derive(Default)]
+struct Caution {
+    last: Option<[f32; 2]>,
+    times: i32,
+}
+
+impl Caution {
+    /// The share of the speed limit for a plan from here: 1 at a new place, 0.7
+    /// of the last one where the ball has not got away from the last.
+    fn speed_share(&mut self, state: &[f32]) -> f32 {
+        const SAME_PLACE: f32 = 0.5;
+        const MOST: i32 = 5;
+        let here = [state[0], state[1]];
+        let is_caught =
+            self.last.is_some_and(|last| (last[0] - here[0]).hypot(last[1] - here[1]) < SAME_PLACE);
+        self.times = if is_caught { (self.times + 1).min(MOST) } else { 0 };
+        self.last = Some(here);
+        0.7_f32.powi(self.times)
     }
 }
 
@@ -215,6 +245,19 @@ mod tests {
         by_actions.law = ControlLaw::Actions;
         let (_, action) = command(&by_actions, &plan(20.0), &[0.0; 4], 3);
         assert_eq!(action, vec![0.5, -0.5]);
+    }
+
+    #[test]
+    fn a_ball_caught_at_one_place_gets_slower_plans_until_it_gets_away() {
+        let mut caution = Caution::default();
+        assert_eq!(caution.speed_share(&[1.0, 1.0, 0.0, 0.0]), 1.0);
+        assert!((caution.speed_share(&[1.1, 1.1, 0.0, 0.0]) - 0.7).abs() < 1e-6);
+        assert!((caution.speed_share(&[1.2, 1.1, 0.0, 0.0]) - 0.49).abs() < 1e-6);
+        assert_eq!(caution.speed_share(&[2.2, 1.1, 0.0, 0.0]), 1.0);
+        for _ in 0..50 {
+            caution.speed_share(&[2.2, 1.1, 0.0, 0.0]);
+        }
+        assert!(caution.speed_share(&[2.2, 1.1, 0.0, 0.0]) > 0.1);
     }
 
     #[test]

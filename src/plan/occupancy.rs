@@ -81,6 +81,20 @@ impl MapGrid {
         Some(index)
     }
 
+    /// Half the absolute difference of the masses of two densities, over blocks
+    /// of cells that leave about `coarse` along each side.
+    pub fn total_variation(&self, a: &[f32], b: &[f32], coarse: usize) -> f32 {
+        let each = self.cells.map(|cells| {
+            // A block must divide the map.
+            let most = (cells / coarse.max(1)).max(1);
+            (1..=most).rev().find(|each| cells.is_multiple_of(*each)).unwrap_or(1)
+        });
+        let cells = [self.cells[0] / each[0], self.cells[1] / each[1]];
+        let area = self.cell_area() * (each[0] * each[1]) as f32;
+        let (a, b) = (block_means(a, cells, each), block_means(b, cells, each));
+        a.iter().zip(&b).map(|(a, b)| (a - b).abs() * area).sum::<f32>() / 2.0
+    }
+
     /// Density per unit of area from weighted points, `[points, dims]` of
     /// which the first two count. Points off the grid take their share with
     /// them.
@@ -265,6 +279,17 @@ pub fn values(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn total_variation_is_over_coarse_cells() {
+        let grid = MapGrid { low: [0.0; 2], high: [1.0; 2], cells: [4, 4] };
+        let (mut a, mut b) = (vec![0.0; 16], vec![0.0; 16]);
+        // The same quarter of the map, but no cell in common.
+        (a[0], b[5]) = (16.0, 16.0);
+        assert!((grid.total_variation(&a, &b, 4) - 1.0).abs() < 1e-6);
+        assert!(grid.total_variation(&a, &b, 2).abs() < 1e-6);
+        assert!(grid.total_variation(&a, &b, 3) > 0.9, "blocks must divide the map");
+    }
 
     #[test]
     fn means_are_over_blocks_of_neighbors_along_both_coordinates() {

@@ -10,7 +10,7 @@ use crate::env::{Environment, StateDimension};
 use crate::lab::occupancy::{self, OccupancyFrame, OccupancyRequest};
 use crate::model::gamma::{GammaModel, Query};
 use crate::plan::horizon::Reweighting;
-use crate::plan::occupancy::{self as chained, MapGrid};
+use crate::plan::occupancy as chained;
 use crate::rng::Rng;
 
 /// Points along each side of a map at which densities are looked at, at least:
@@ -49,8 +49,10 @@ impl Answer {
         if request.settings.steps <= 1 && model.has_density() {
             frame.model = chained::mean_density_map(model, &query(&request), &frame.grid, POINTS)?;
         }
-        frame.total_variation =
-            frame.truth.as_ref().map(|truth| total_variation(&frame.grid, &frame.model, truth));
+        let compare = |truth: &Vec<f32>| {
+            frame.grid.total_variation(&frame.model, truth, occupancy::COMPARED_CELLS)
+        };
+        frame.total_variation = frame.truth.as_ref().map(compare);
         let [states, log_density] = draw(&request, model)?;
         let moments = moments(&model.config.state, &states, &frame.chain_weights);
         Ok(Self { frame, states, log_density, moments })
@@ -82,11 +84,6 @@ fn query(request: &OccupancyRequest) -> Query {
         goal: request.goal.clone(),
         discount: request.settings.discount,
     }
-}
-
-/// Half the absolute difference of two masses.
-fn total_variation(grid: &MapGrid, a: &[f32], b: &[f32]) -> f32 {
-    a.iter().zip(b).map(|(a, b)| (a - b).abs() * grid.cell_area()).sum::<f32>() / 2.0
 }
 
 /// The samples of the map once more, now with every coordinate and their

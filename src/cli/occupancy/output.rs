@@ -9,7 +9,7 @@ use super::answer::Answer;
 use super::arrays::{self, NamedArray, Values};
 use crate::env::EnvironmentSpec;
 use crate::files::AtomicWriter;
-use crate::lab::occupancy::OccupancyFrame;
+use crate::lab::occupancy::{COMPARED_CELLS, OccupancyFrame};
 use crate::lab::{Scene, picture};
 use crate::picture::Mode;
 
@@ -137,8 +137,10 @@ impl Report<'_> {
             println!("  {:<10}{mean:>9.4} ± {std:.4} {}", dimension.name, dimension.unit);
         }
         if let Some(off) = frame.total_variation {
-            let ([a, b], n) = (frame.grid.cells, frame.rollouts);
-            println!("total variation {off:.3} to {n} real rollouts on {a} x {b} cells");
+            let (cells, n) = (COMPARED_CELLS, frame.rollouts);
+            println!(
+                "total variation {off:.3} to {n} real rollouts on about {cells} x {cells} cells"
+            );
         }
         println!("{:.1} ms on {}", frame.wall_ms, self.device);
     }

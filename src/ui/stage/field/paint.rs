@@ -26,7 +26,7 @@ const SAMPLE_RADIUS: f32 = 2.6;
 const TRAIL_WIDTH: f32 = 2.6;
 /// Opacity of an answer to an older question, and of painted rewards.
 const STALE: f32 = 0.16;
-const REWARDS: f32 = 0.7;
+const REWARDS: f32 = 0.4;
 /// Half the thickness of walls with round ends, in world units.
 const CAPSULE_RADIUS: f32 = 0.03;
 

@@ -150,7 +150,7 @@ fn densities(app: &App, n: usize) -> Vec<Shot> {
             _ => "The truth is on its way",
         },
         from: truth.clone().map(Answer::Truth),
-        ..model.clone()
+        ..model
     };
     let difference = || {
         let from = truth.clone().map(Answer::Difference);
@@ -165,7 +165,7 @@ fn densities(app: &App, n: usize) -> Vec<Shot> {
             is_clipped,
             look: (ColorMap::Difference, field.scale),
             from,
-            ..real.clone()
+            ..real
         }
     };
     match (field.compare, n) {
