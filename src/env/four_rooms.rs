@@ -235,6 +235,7 @@ fn spec(config: &EnvironmentConfig) -> EnvironmentSpec {
         goal_radius: GOAL_RADIUS,
         reference_scores: config.reference_scores,
         twin_cells: Some([120, 120]),
+        twin_occupies: true,
     }
 }
 

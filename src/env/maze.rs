@@ -218,6 +218,7 @@ fn spec(config: &EnvironmentConfig, [x_min, y_min, x_max, y_max]: [f32; 4]) -> E
         goal_radius: GOAL_RADIUS,
         reference_scores: config.reference_scores,
         twin_cells: None,
+        twin_occupies: false,
     }
 }
 

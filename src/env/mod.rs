@@ -110,6 +110,10 @@ pub struct EnvironmentSpec {
     /// Cells of a grid over the state space on which a tabular twin is
     /// accurate; `None` where the state has no two coordinates.
     pub twin_cells: Option<[usize; 2]>,
+    /// Whether the twin's occupancies stand for the truth while a person waits.
+    /// Narrow tracks need a finer grid than can be solved in that time; values
+    /// do not.
+    pub twin_occupies: bool,
 }
 
 /// The part of the plane a body may occupy.

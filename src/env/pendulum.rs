@@ -175,6 +175,7 @@ fn spec(config: &EnvironmentConfig) -> EnvironmentSpec {
         goal_radius: 0.0,
         reference_scores: config.reference_scores,
         twin_cells: Some([201, 201]),
+        twin_occupies: false,
     }
 }
 

@@ -77,6 +77,21 @@ pub struct OccupancyFrame {
     pub wall_ms: f32,
 }
 
+impl OccupancyFrame {
+    /// The exact density if it is there, else that of the rollouts.
+    pub fn best_truth(&self) -> Option<&Vec<f32>> {
+        self.exact.as_ref().or(self.truth.as_ref())
+    }
+
+    /// What [`OccupancyFrame::best_truth`] is.
+    pub fn truth_name(&self) -> String {
+        match self.exact {
+            Some(_) => "exact successor representation".into(),
+            None => format!("{} real rollouts", self.rollouts),
+        }
+    }
+}
+
 /// Answer `request`: first the model alone, then with the truth. `publish`
 /// hears both; `go_on` is asked in between and stops the work.
 ///

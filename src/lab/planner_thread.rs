@@ -122,6 +122,7 @@ impl Worker {
         }
         let mut wanted = None;
         if let Some(frame) = self.shared.occupancy.get()
+            && environment.spec().twin_occupies
             && frame.truth.is_some()
             && frame.exact.is_none()
         {

@@ -4,12 +4,12 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::occupancy::OccupancyFrame;
+use super::occupancy::{COMPARED_CELLS, OccupancyFrame};
 use super::values::{ValueFrame, ValueReward};
 use crate::env::{
     self, Chain, EnvError, Environment, EnvironmentConfig, Grid, MarkovPolicy, Source,
 };
-use crate::eval::occupancy::{pearson, rmse_share, total_variation};
+use crate::eval::occupancy::{pearson, rmse_share};
 
 /// Actions per coordinate that value iteration chooses from.
 const ACTIONS: usize = 5;
@@ -125,12 +125,10 @@ impl Twin {
         let coarse = Grid::over(environment.spec(), frame.grid.cells)?;
         let mass = fine.coarsen(&self.chain.occupancy_of_next(&next, discount)?, &coarse)?;
         let area = f64::from(frame.grid.cell_area());
-        let mut model: Vec<f64> = frame.model.iter().map(|d| f64::from(*d) * area).collect();
-        model.push((1.0 - model.iter().sum::<f64>()).max(0.0));
-        frame.exact = Some(mass.iter().map(|mass| (mass / area) as f32).collect());
-        let mut exact = mass;
-        exact.push(0.0);
-        frame.exact_total_variation = total_variation(&model, &exact).ok().map(|tv| tv as f32);
+        let exact: Vec<f32> = mass.iter().map(|mass| (mass / area) as f32).collect();
+        let off = frame.grid.total_variation(&frame.model, &exact, COMPARED_CELLS);
+        frame.exact_total_variation = Some(off);
+        frame.exact = Some(exact);
         Ok(())
     }
 

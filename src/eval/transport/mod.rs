@@ -225,27 +225,4 @@ mod tests {
         let many = vec![0.0; MAX_POINTS + 1];
         assert_eq!(emd(&many, &many, 1, &[None]), Err(TransportError::TooMany(MAX_POINTS + 1)));
     }
-
-    #[test]
-    #[ignore = "a measurement, for a quiet machine: run with --ignored --nocapture"]
-    fn two_thousand_points_take_a_second() {
-        let mut rng = Rng::stream(7, "transport");
-        for (dims, shift, scale) in
-            [(2, 0.0, 1.0), (2, 3.0, 1.0), (2, 0.0, 3.0), (4, 0.0, 1.0), (4, 2.0, 2.0)]
-        {
-            let a = rng.normals(2048 * dims);
-            let b: Vec<f32> = rng.normals(2048 * dims).iter().map(|x| shift + scale * x).collect();
-            for period in [None, Some(2.0)] {
-                let mut periods = vec![None; dims];
-                periods[0] = period;
-                let start = std::time::Instant::now();
-                let emd = squared_distance_emd(&a, &b, dims, &periods).unwrap();
-                let secs = start.elapsed().as_secs_f64();
-                eprintln!(
-                    "dims {dims} shift {shift} scale {scale} period {period:?}: {emd:.4} in {secs:.2} s"
-                );
-                assert!(secs < 10.0);
-            }
-        }
-    }
 }

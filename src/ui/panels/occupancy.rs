@@ -4,6 +4,7 @@
 use eframe::egui::{ComboBox, Ui};
 
 use super::controls;
+use crate::lab::occupancy::COMPARED_CELLS;
 use crate::ui::app::App;
 use crate::ui::layers::Scale;
 use crate::ui::stage::field::{Compare, Map, asking, discounts};
@@ -80,15 +81,19 @@ fn distance(app: &App, ui: &mut Ui) {
         ui.label(muted(ui, "The distance to the truth comes when the mouse rests."));
         return;
     };
-    let [rows, columns] = frame.grid.cells;
+    let cells = COMPARED_CELLS;
     let text = match frame.total_variation {
         Some(distance) if is_same => format!("{distance:.3} (n {})", frame.rollouts),
         _ => "-".into(),
     };
     fact(ui, "total variation to truth", text).on_hover_text(format!(
-        "Half the absolute difference of the two masses on {rows} x {columns} cells: 0 is the \
+        "Half the absolute difference of the two masses on {cells} x {cells} cells: 0 is the \
          same, 1 is nowhere the same. The n rollouts have noise of their own, which is in it."
     ));
+    if let Some(distance) = frame.exact_total_variation.filter(|_| is_same) {
+        fact(ui, "total variation to exact", format!("{distance:.3}"))
+            .on_hover_text("Against the exact occupancy of the tabular twin, on the same cells.");
+    }
     let n = frame.model_samples.len() / 2;
     fact(ui, "samples", format!("{n} model, {} real", frame.truth_samples.len() / 2));
 }

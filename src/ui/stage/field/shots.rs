@@ -51,9 +51,9 @@ impl Shot {
     pub fn numbers(&self) -> Option<(&MapGrid, Vec<f32>)> {
         Some(match self.from.as_ref()? {
             Answer::Model(frame) => (&frame.grid, frame.model.clone()),
-            Answer::Truth(frame) => (&frame.grid, frame.truth.clone()?),
+            Answer::Truth(frame) => (&frame.grid, frame.best_truth().cloned()?),
             Answer::Difference(frame) => {
-                let pairs = frame.model.iter().zip(frame.truth.as_ref()?);
+                let pairs = frame.model.iter().zip(frame.best_truth()?);
                 (&frame.grid, pairs.map(|(model, truth)| model - truth).collect())
             }
             Answer::Value(frame, old, which) => {
@@ -66,8 +66,8 @@ impl Shot {
     pub fn key(&self) -> Option<Key> {
         let (kind, id, progress) = match self.from.as_ref()? {
             Answer::Model(frame) => (0, frame.id, 0),
-            Answer::Truth(frame) => (1, frame.id, 0),
-            Answer::Difference(frame) => (2, frame.id, 0),
+            Answer::Truth(frame) => (1, frame.id, u32::from(frame.exact.is_some())),
+            Answer::Difference(frame) => (2, frame.id, u32::from(frame.exact.is_some())),
             Answer::Value(frame, _, which) => {
                 let is_complete =
                     u32::from(frame.evaluation.is_some()) + 2 * u32::from(frame.optimal.is_some());
@@ -126,7 +126,7 @@ fn densities(app: &App, n: usize) -> Vec<Shot> {
     let truth = field.asking.truth();
     let is_fresh = truth.is_some_and(|(_, is_same)| is_same);
     let truth = truth.map(|(frame, _)| frame.clone());
-    let fresh_truth = truth.as_ref().filter(|_| is_fresh).and_then(|frame| frame.truth.as_ref());
+    let fresh_truth = truth.as_ref().filter(|_| is_fresh).and_then(|frame| frame.best_truth());
     let model = frame.as_ref().map(|frame| &frame.model);
     // The density of a chain is a histogram too.
     let is_chain = frame.as_ref().is_some_and(|frame| frame.request.settings.steps > 1);
@@ -141,9 +141,9 @@ fn densities(app: &App, n: usize) -> Vec<Shot> {
         note: "The first map is on its way",
         from: frame.map(Answer::Model),
     };
-    let rollouts = truth.as_ref().map_or(0, |frame| frame.rollouts);
+    let name = truth.as_ref().map(|frame| frame.truth_name());
     let real = Shot {
-        title: if rollouts > 0 { format!("{rollouts} real rollouts") } else { "Truth".into() },
+        title: name.clone().unwrap_or_else(|| "Truth".into()),
         is_fresh,
         note: match field.asking.asked() {
             Some(asked) if asked.is_drag => "The truth comes when the mouse rests",
@@ -155,12 +155,15 @@ fn densities(app: &App, n: usize) -> Vec<Shot> {
     let difference = || {
         let from = truth.clone().map(Answer::Difference);
         let off = truth.as_ref().and_then(|frame| {
-            let pairs = frame.model.iter().zip(frame.truth.as_ref()?);
+            let pairs = frame.model.iter().zip(frame.best_truth()?);
             Some(pairs.map(|(model, truth)| (model - truth).abs()).collect::<Vec<_>>())
         });
         let (most, is_clipped) = end(None, [off.as_ref(), None]);
         Shot {
-            title: "γ-model minus real rollouts".into(),
+            title: name.as_ref().map_or_else(
+                || "γ-model minus truth".into(),
+                |name| format!("γ-model minus {name}"),
+            ),
             range: [0.0, most],
             is_clipped,
             look: (ColorMap::Difference, field.scale),
