@@ -2,7 +2,6 @@
 //! picture.
 
 mod answer;
-mod arrays;
 mod output;
 mod question;
 

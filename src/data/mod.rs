@@ -1,6 +1,7 @@
 //! Data sets: episodes from behavior policies, windows over them, normalizers
 //! and file formats. Plain arrays throughout; nothing here knows tensors.
 
+mod arrays;
 mod collect;
 mod episodes;
 mod normalizer;
@@ -11,6 +12,7 @@ mod windows;
 
 use serde::{Deserialize, Serialize};
 
+pub use arrays::{NamedArray, Values, write_arrays};
 pub use collect::collect;
 pub use episodes::{Episodes, MAX_TRANSITIONS};
 pub use normalizer::LimitsNormalizer;

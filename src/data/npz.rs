@@ -1,15 +1,15 @@
 //! Data sets as NumPy archives with D4RL's array names.
 
-use std::io::{BufReader, Read, Seek, Write};
+use std::io::{BufReader, Read, Seek};
 use std::path::Path;
 
-use npyz::npz::{NpzArchive, NpzWriter};
-use npyz::zip::{CompressionMethod, DateTime, write::FileOptions};
-use npyz::{AutoSerialize, Deserialize, NpyFile, Order, WriterBuilder};
+use npyz::npz::NpzArchive;
+use npyz::{Deserialize, NpyFile, Order};
 
+use super::arrays::{NamedArray, Values, write_arrays};
 use super::episodes::MAX_TRANSITIONS;
 use super::{DataError, Episodes};
-use crate::files::{AtomicWriter, FileError};
+use crate::files::FileError;
 
 /// The most numbers a step may have; more means the file is something else.
 const MAX_DIM: u64 = 4096;
@@ -23,40 +23,21 @@ const MAX_BYTES: u64 = 16 << 30;
 /// Malformed episodes, or whatever the disk refuses.
 pub fn write_npz(path: &Path, episodes: &Episodes) -> Result<(), DataError> {
     episodes.validate()?;
-    let mut writer = AtomicWriter::create(path)?;
-    write_arrays(&mut writer, episodes).map_err(|source| FileError::writing(path, source))?;
-    writer.commit()?;
-    Ok(())
+    Ok(write_arrays(path, &named(episodes))?)
 }
 
-fn write_arrays(writer: impl Write + Seek, episodes: &Episodes) -> std::io::Result<()> {
-    let mut archive = NpzWriter::new(writer);
+fn named(episodes: &Episodes) -> [NamedArray<'_>; 5] {
     let steps = episodes.len() as u64;
-    let observation_shape = [steps, episodes.observation_dim as u64];
-    let action_shape = [steps, episodes.action_dim as u64];
-    write_array(&mut archive, "observations", &observation_shape, &episodes.observations)?;
-    write_array(&mut archive, "actions", &action_shape, &episodes.actions)?;
-    write_array(&mut archive, "rewards", &[steps], &episodes.rewards)?;
-    write_array(&mut archive, "terminals", &[steps], &episodes.terminals)?;
-    write_array(&mut archive, "timeouts", &[steps], &episodes.timeouts)?;
-    archive.zip_writer().finish()?.flush()
-}
-
-fn write_array<T: AutoSerialize + Copy, W: Write + Seek>(
-    archive: &mut NpzWriter<W>,
-    name: &str,
-    shape: &[u64],
-    values: &[T],
-) -> std::io::Result<()> {
-    // Stored like `numpy.savez` does, since floats hardly shrink, and without
-    // the clock, so that equal data gives equal files.
-    let options = FileOptions::default()
-        .compression_method(CompressionMethod::Stored)
-        .last_modified_time(DateTime::default())
-        .large_file(true);
-    let mut array = archive.array(name, options)?.default_dtype().shape(shape).begin_nd()?;
-    array.extend(values.iter().copied())?;
-    array.finish()
+    let observation_shape = vec![steps, episodes.observation_dim as u64];
+    let action_shape = vec![steps, episodes.action_dim as u64];
+    let array = |name, shape, values| NamedArray { name, shape, values };
+    [
+        array("observations", observation_shape, Values::Single(&episodes.observations)),
+        array("actions", action_shape, Values::Single(&episodes.actions)),
+        array("rewards", vec![steps], Values::Single(&episodes.rewards)),
+        array("terminals", vec![steps], Values::Flags(&episodes.terminals)),
+        array("timeouts", vec![steps], Values::Flags(&episodes.timeouts)),
+    ]
 }
 
 /// Read a data set written by [`write_npz`] or converted from D4RL. Floats may
@@ -222,8 +203,12 @@ fn take<T: Deserialize, R: Read>(
 
 #[cfg(test)]
 mod tests {
-    use std::io::Cursor;
+    use std::io::{Cursor, Write};
 
+    use npyz::npz::NpzWriter;
+    use npyz::zip::write::FileOptions;
+
+    use super::super::arrays::{write_all, write_one};
     use super::*;
 
     fn episodes() -> Episodes {
@@ -243,10 +228,10 @@ mod tests {
         let mut bytes = Cursor::new(Vec::new());
         let mut archive = NpzWriter::new(&mut bytes);
         for (name, shape, values) in arrays {
-            write_array(&mut archive, name, shape, values).unwrap();
+            write_one(&mut archive, name, shape, values).unwrap();
         }
         for (name, values) in flags {
-            write_array(&mut archive, name, &[values.len() as u64], values).unwrap();
+            write_one(&mut archive, name, &[values.len() as u64], values).unwrap();
         }
         archive.zip_writer().finish().unwrap();
         drop(archive);
@@ -265,7 +250,7 @@ mod tests {
     fn equal_data_gives_equal_files() {
         let bytes = || {
             let mut bytes = Cursor::new(Vec::new());
-            write_arrays(&mut bytes, &episodes()).unwrap();
+            write_all(&mut bytes, &named(&episodes())).unwrap();
             bytes.into_inner()
         };
         assert_eq!(bytes(), bytes());
@@ -274,7 +259,7 @@ mod tests {
     #[test]
     fn every_truncation_is_an_error_and_none_panics() {
         let mut bytes = Cursor::new(Vec::new());
-        write_arrays(&mut bytes, &episodes()).unwrap();
+        write_all(&mut bytes, &named(&episodes())).unwrap();
         let bytes = bytes.into_inner();
         for length in 0..bytes.len() {
             assert!(read_arrays(Cursor::new(&bytes[..length])).is_err(), "{length}");
@@ -284,7 +269,7 @@ mod tests {
     #[test]
     fn a_flipped_byte_never_panics() {
         let mut bytes = Cursor::new(Vec::new());
-        write_arrays(&mut bytes, &episodes()).unwrap();
+        write_all(&mut bytes, &named(&episodes())).unwrap();
         let bytes = bytes.into_inner();
         for i in 0..bytes.len() {
             let mut damaged = bytes.clone();

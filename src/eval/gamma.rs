@@ -76,10 +76,11 @@ pub fn evaluate_gamma(
     if let Some(cells) = trial.environment.spec().twin_cells {
         trial.cells = cells;
         step(on_progress, 0.6)?;
-        trial.against_policy_evaluation(&sources[0].goal, &mut rng, &mut report)?;
+        let goal = &sources[0].goal;
+        let chain = trial.against_policy_evaluation(goal, &mut rng, &mut report)?;
         step(on_progress, 0.8)?;
         if model.has_density() {
-            trial.against_the_twin(&sources, &mut report)?;
+            trial.against_the_twin(&sources, chain, &mut report)?;
         }
     }
     step(on_progress, 1.0)?;
@@ -107,8 +108,7 @@ struct Trial<'a> {
 
 impl Trial<'_> {
     /// Uniform over legal states; goals change every [`SOURCES_PER_GOAL`]
-    /// sources, because the twin of each takes a while. A model that needs an
-    /// action is asked for one the policy drew.
+    /// sources, because the twin of each takes a while.
     fn draw_sources(&mut self, rng: &mut Rng) -> Vec<Query> {
         let mut sources = Vec::with_capacity(self.options.sources);
         for index in 0..self.options.sources {
@@ -118,13 +118,15 @@ impl Trial<'_> {
             }
             self.environment.explore(rng);
             let (state, goal) = (self.environment.state(), self.environment.goal());
-            let action = match self.model.config.masks_action {
-                true => None,
-                false => Some(self.policy.act(&state, &goal, rng)),
-            };
+            let action = self.first_action(&state, &goal, rng);
             sources.push(Query { state, action, goal, discount: self.options.discount });
         }
         sources
+    }
+
+    /// None where the model knows the policy's own, else one the policy drew.
+    fn first_action(&self, state: &[f32], goal: &[f32], rng: &mut Rng) -> Option<Vec<f32>> {
+        (!self.model.config.masks_action).then(|| self.policy.act(state, goal, rng))
     }
 
     fn gamma(&self) -> f64 {
@@ -179,13 +181,13 @@ impl Trial<'_> {
         env::monte_carlo(self.environment, policy, &source, f64::from(query.discount), n, rng)
     }
 
-    /// The value map of the policy towards `goal`.
+    /// The value map of the policy towards `goal`; returns its twin.
     fn against_policy_evaluation(
         &mut self,
         goal: &[f32],
         rng: &mut Rng,
         report: &mut OccupancyReport,
-    ) -> Result<(), GammaEvalError> {
+    ) -> Result<Chain, GammaEvalError> {
         let fine = Grid::over(self.environment.spec(), self.cells)?;
         self.environment.set_goal(goal)?;
         let rewards = env::cell_rewards(self.environment, &fine)?;
@@ -199,10 +201,7 @@ impl Trial<'_> {
         let mut queries = Vec::with_capacity(places.len());
         for place in &places {
             let state = place.to_vec();
-            let action = match self.model.config.masks_action {
-                true => None,
-                false => Some(self.policy.act(&state, goal, rng)),
-            };
+            let action = self.first_action(&state, goal, rng);
             let discount = self.options.discount;
             queries.push(Query { state, action, goal: goal.to_vec(), discount });
         }
@@ -213,27 +212,27 @@ impl Trial<'_> {
             places.iter().map(|place| chain.interpolate(&exact, *place)).collect();
         report.value_pearson = Some(pearson(&found, &truth)?);
         report.value_rmse_share = Some(rmse_share(&found, &truth)?);
-        Ok(())
+        Ok(chain)
     }
 
     /// Mass on the coarse grid against the exact occupancy of the tabular
-    /// twin.
+    /// twin, of which `chain` is the first source's.
     fn against_the_twin(
         &mut self,
         sources: &[Query],
+        mut chain: Chain,
         report: &mut OccupancyReport,
     ) -> Result<(), GammaEvalError> {
         let fine = Grid::over(self.environment.spec(), self.cells)?;
         let coarse = Grid::over(self.environment.spec(), [TV_CELLS; 2])?;
         let mut off = Vec::new();
-        let mut chain: Option<(Vec<f32>, Chain)> = None;
+        let mut goal = sources.first().map(|query| &query.goal);
         for query in sources {
-            if chain.as_ref().is_none_or(|(goal, _)| *goal != query.goal) {
+            if goal != Some(&query.goal) {
                 let policy = self.policy.as_ref();
-                let built = Chain::build(self.environment, policy, &query.goal, &fine)?;
-                chain = Some((query.goal.clone(), built));
+                chain = Chain::build(self.environment, policy, &query.goal, &fine)?;
+                goal = Some(&query.goal);
             }
-            let Some((_, chain)) = &chain else { continue };
             let source = source(query);
             let next = chain.first_step(self.environment, self.policy.as_ref(), &source)?;
             let exact = chain.occupancy_of_next(&next, self.gamma())?;

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ModelError;
 use super::inpainting::Inpainting;
+use super::learner::decayed;
 use super::schedule::Schedule;
 use crate::data::{Duration, LimitsNormalizer, WindowConfig};
 use crate::nn::temporal_unet::{TemporalUnet, TemporalUnetConfig};
@@ -98,8 +99,7 @@ impl DiffuserConfig {
         if !self.decay_learning_rate {
             return self.learning_rate;
         }
-        let cosine = (1.0 + (std::f64::consts::PI * progress.clamp(0.0, 1.0)).cos()) / 2.0;
-        self.learning_rate * (0.05 + 0.95 * cosine)
+        decayed(self.learning_rate, progress)
     }
 
     /// The network's sizes.

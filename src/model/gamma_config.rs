@@ -8,6 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::learner::decayed;
 use super::{ModelError, Preset};
 use crate::env::{EnvironmentSpec, StateDimension};
 use crate::nn::fused::spline::{MAX_BINS, Topology};
@@ -294,8 +295,7 @@ impl GammaConfig {
         if !self.decay_learning_rate {
             return self.learning_rate;
         }
-        let cosine = (1.0 + (std::f64::consts::PI * progress.clamp(0.0, 1.0)).cos()) / 2.0;
-        self.learning_rate * (0.05 + 0.95 * cosine)
+        decayed(self.learning_rate, progress)
     }
 
     /// # Errors

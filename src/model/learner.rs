@@ -29,6 +29,13 @@ pub trait Learner {
     fn restore(&mut self, state: LearnerState) -> Result<(), ModelError>;
 }
 
+/// A step size that falls to a twentieth of `rate` along a half cosine, as
+/// `progress` goes from 0 to 1.
+pub fn decayed(rate: f64, progress: f64) -> f64 {
+    let cosine = (1.0 + (std::f64::consts::PI * progress.clamp(0.0, 1.0)).cos()) / 2.0;
+    rate * (0.05 + 0.95 * cosine)
+}
+
 /// Everything needed to continue a run.
 pub struct LearnerState {
     /// Optimizer steps taken.

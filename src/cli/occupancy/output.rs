@@ -6,7 +6,7 @@ use anyhow::bail;
 use serde_json::{Value, json};
 
 use super::answer::Answer;
-use super::arrays::{self, NamedArray, Values};
+use crate::data::{self, NamedArray, Values};
 use crate::env::EnvironmentSpec;
 use crate::files::AtomicWriter;
 use crate::lab::occupancy::{COMPARED_CELLS, OccupancyFrame};
@@ -181,7 +181,7 @@ impl Report<'_> {
         all.push(list("y_edges", Values::Double(&y_edges)));
         all.push(list("state", Values::Single(&frame.request.state)));
         all.push(NamedArray { name: "gamma", shape: Vec::new(), values: Values::Double(&gamma) });
-        arrays::write(out, &all)
+        data::write_arrays(out, &all)
     }
 
     /// The summary with all arrays in it.
@@ -219,6 +219,7 @@ fn len(values: &Values<'_>) -> u64 {
     match values {
         Values::Single(values) => values.len() as u64,
         Values::Double(values) => values.len() as u64,
+        Values::Flags(values) => values.len() as u64,
     }
 }
 

@@ -10,45 +10,59 @@ use npyz::{AutoSerialize, WriterBuilder};
 use crate::files::{AtomicWriter, FileError};
 
 /// An array with its name; no extents make a single number.
-pub(super) struct NamedArray<'a> {
+pub struct NamedArray<'a> {
+    /// Its name in the archive.
     pub name: &'static str,
+    /// Extents, outermost first.
     pub shape: Vec<u64>,
+    /// The numbers, row-major.
     pub values: Values<'a>,
 }
 
 /// What an array holds.
-pub(super) enum Values<'a> {
+pub enum Values<'a> {
+    /// 32-bit floats.
     Single(&'a [f32]),
+    /// 64-bit floats.
     Double(&'a [f64]),
+    /// Bools.
+    Flags(&'a [bool]),
 }
 
 /// Write an archive that appears only when it is complete. Equal arrays give
 /// equal files.
-pub(super) fn write(path: &Path, arrays: &[NamedArray<'_>]) -> Result<(), FileError> {
+///
+/// # Errors
+/// Whatever the disk refuses.
+pub fn write_arrays(path: &Path, arrays: &[NamedArray<'_>]) -> Result<(), FileError> {
     let mut writer = AtomicWriter::create(path)?;
     write_all(&mut writer, arrays).map_err(|source| FileError::writing(path, source))?;
     writer.commit()
 }
 
-fn write_all(writer: impl Write + Seek, arrays: &[NamedArray<'_>]) -> std::io::Result<()> {
+pub(super) fn write_all(
+    writer: impl Write + Seek,
+    arrays: &[NamedArray<'_>],
+) -> std::io::Result<()> {
     let mut archive = NpzWriter::new(writer);
     for NamedArray { name, shape, values } in arrays {
         match values {
             Values::Single(values) => write_one(&mut archive, name, shape, values)?,
             Values::Double(values) => write_one(&mut archive, name, shape, values)?,
+            Values::Flags(values) => write_one(&mut archive, name, shape, values)?,
         }
     }
     archive.zip_writer().finish()?.flush()
 }
 
-fn write_one<T: AutoSerialize + Copy, W: Write + Seek>(
+pub(super) fn write_one<T: AutoSerialize + Copy, W: Write + Seek>(
     archive: &mut NpzWriter<W>,
     name: &str,
     shape: &[u64],
     values: &[T],
 ) -> std::io::Result<()> {
-    // Like data sets: stored, because floats hardly shrink, and without the
-    // clock.
+    // Stored like `numpy.savez` does, since floats hardly shrink, and without
+    // the clock, so that equal data gives equal files.
     let options = FileOptions::default()
         .compression_method(CompressionMethod::Stored)
         .last_modified_time(DateTime::default())
