@@ -10,14 +10,16 @@
 //!
 //! - [`env`]: dynamics, rewards, resets, policies, and the tabular twins whose
 //!   occupancies and values are exact.
-//! - [`data`]: episodes, stretches, collecting, windows, normalizers, `.npz`.
+//! - [`data`]: episodes, stretches, paths, collecting, windows, normalizers,
+//!   bins and tokens, `.npz`.
 //! - [`nn`]: building blocks without an algorithm in them: the temporal U-Net,
-//!   spline flows, GANs, fused CPU operations, averages, weights by PyTorch
-//!   name.
-//! - [`model`]: one algorithm per file, its paper on top: Diffuser and
-//!   gamma-models, each with its learner.
+//!   spline flows, GANs, the transformer and its cached decoder, fused CPU
+//!   operations, averages, weights by PyTorch name.
+//! - [`model`]: one algorithm per file, its paper on top: Diffuser,
+//!   gamma-models and the Trajectory Transformer, each with its learner, and
+//!   the ensemble it is compared with.
 //! - [`plan`]: samplers, candidates, selection, following; horizons, chains
-//!   and values of gamma-models.
+//!   and values of gamma-models; beam search and acting by it.
 //! - [`eval`]: scores and error measures with n and standard error; exact
 //!   optimal transport.
 //! - [`lab`]: scene files, checkpoints, training runs, devices, and the session

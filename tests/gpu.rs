@@ -27,7 +27,7 @@ use foresight::plan::occupancy::MapGrid;
 use foresight::rng::Rng;
 use foresight::ui::layers::software;
 use foresight::ui::layers::{
-    self, Batch, ColorMap, Field, Ground, Layers, Particles, Points, Ribbons, Scale, View,
+    self, Batch, ColorMap, Field, Ground, Layers, Matrix, Particles, Points, Ribbons, Scale, View,
 };
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -64,6 +64,9 @@ const TESTS: &[(&str, Test)] = &[
     ("particles_are_round_and_soft", particles_are_round_and_soft),
     ("ground_fills_its_triangles", ground_fills_its_triangles),
     ("fields_have_the_colors_of_their_numbers", fields_have_the_colors_of_their_numbers),
+    ("maps_have_a_color_for_every_cell", maps_have_a_color_for_every_cell),
+    ("maps_of_another_size_take_the_place_of_the_old", maps_of_another_size),
+    ("seventeen_maps_draw_fast", seventeen_maps_draw_fast),
     ("points_upload_only_when_they_change", points_upload_only_when_they_change),
     ("software_painting_looks_like_eguis", software_painting_looks_like_eguis),
     ("every_layer_compiles_for_both_kinds_of_surface", every_layer_compiles),
@@ -329,6 +332,86 @@ fn fields_have_the_colors_of_their_numbers(gpu: &Gpu) -> Result<(), Failed> {
         }
     }
     Ok(())
+}
+
+/// `[n, n]`, rising along the rows below.
+fn matrix(n: usize) -> Vec<f32> {
+    let weight = |row: usize, column: usize| (1 + row * n + column) as f32 / (n * n) as f32;
+    (0..n * n).map(|at| weight(at / n, at % n)).collect()
+}
+
+fn map_batch(slot: u64, generation: u64, n: usize, end: f32) -> Batch {
+    let map = Matrix::causal(&matrix(n), n, end, usize::MAX);
+    Batch { slot, generation, points: Points::Matrix(Arc::new(map)) }
+}
+
+/// Cells are `size` pixels.
+fn cells(size: f32) -> View {
+    let mut view = pixels();
+    view.row_x[0] *= size;
+    view.row_y[1] *= size;
+    view
+}
+
+fn maps_have_a_color_for_every_cell(gpu: &Gpu) -> Result<(), Failed> {
+    let (n, size, end) = (8, 16, 0.7);
+    let mut layers = Layers::new(&gpu.device, FORMAT);
+    let batch = map_batch(6, 1, n, end);
+    let picture = gpu.draw(&mut layers, &[batch], &cells(size as f32));
+    for row in 0..n {
+        for column in 0..n {
+            // A cell is of one color up to its edges.
+            for inside in [1, size / 2, size - 2] {
+                let at = |index: usize| (index * size + inside) as u32;
+                let shown = picture.at(at(column), at(row));
+                if column > row {
+                    check(shown == [0, 0, 0, 255], format!("{row}, {column} is later: {shown:?}"))?;
+                    continue;
+                }
+                let share = (matrix(n)[row * n + column] / end).min(1.0);
+                let expected = layers::field_color(ColorMap::Density, Scale::SquareRoot, share);
+                let off = [expected.r, expected.g, expected.b].into_iter().zip(shown);
+                let off = off.map(|(a, b)| a.abs_diff(b)).max().unwrap_or(255);
+                check(off < 6, format!("{row}, {column}: {shown:?} and not {expected:?}"))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn maps_of_another_size(gpu: &Gpu) -> Result<(), Failed> {
+    let mut layers = Layers::new(&gpu.device, FORMAT);
+    for (generation, n) in [(1, 4), (2, 64), (3, 0), (4, 5)] {
+        let batch = map_batch(6, generation, n, 1.0);
+        let picture = gpu.draw(&mut layers, &[batch], &cells(SIDE as f32 / n.max(1) as f32));
+        let has_last = picture.at(SIDE - 1, SIDE - 1) != [0, 0, 0, 255];
+        check(has_last == (n > 0), format!("a map of {n} is drawn"))?;
+    }
+    let mixed = [
+        map_batch(6, 5, 4, 1.0),
+        ribbons(|ribbons| {
+            ribbons.line([([0.0, 2.0], [255; 4], 8.0), ([4.0, 2.0], [255; 4], 8.0)]);
+        }),
+    ];
+    let picture = gpu.draw(&mut layers, &mixed, &cells(32.0));
+    check(picture.at(4, 64)[0] > 240, "other layers are drawn beside it")
+}
+
+/// A window of attention: sixteen small maps and a large one, of 250 tokens.
+fn seventeen_maps_draw_fast(gpu: &Gpu) -> Result<(), Failed> {
+    const FRAMES: u32 = 20;
+    let mut layers = Layers::new(&gpu.device, FORMAT);
+    let maps: Vec<Batch> = (0..17).map(|slot| map_batch(slot, 1, 250, 1.0)).collect();
+    let view = cells(SIDE as f32 / 250.0);
+    gpu.draw(&mut layers, &maps, &view);
+    let started = Instant::now();
+    for _ in 0..FRAMES {
+        gpu.draw(&mut layers, &maps, &view);
+    }
+    let each = started.elapsed() / FRAMES;
+    println!("{:.2} ms a frame", each.as_secs_f64() * 1e3);
+    // Uploaded every time it would be some hundred on a software driver.
+    check(each < Duration::from_millis(200), format!("a frame takes {each:?}"))
 }
 
 fn points_upload_only_when_they_change(gpu: &Gpu) -> Result<(), Failed> {

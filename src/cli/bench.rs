@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{DeviceArgument, Settings};
 use crate::eval::quantile;
 use crate::lab::SHIPPED;
-use crate::lab::bench::{BenchRow, gamma_rows, network_rows, plan_rows};
+use crate::lab::bench::{BenchRow, gamma_rows, network_rows, plan_rows, transformer_rows};
 use crate::lab::device::has_display;
 
 /// Measure training, planning and the window on this machine.
@@ -61,6 +61,7 @@ impl Bench {
         results.extend(plan_rows(&scene, opened.planner()?, samples));
         results.extend(network_rows(&device.device, samples));
         results.extend(gamma_rows(&device.device, samples)?);
+        results.extend(transformer_rows(&device.device, samples)?);
         let table = Table { device: device.name, results };
         if self.json {
             println!("{}", serde_json::to_string_pretty(&table)?);

@@ -1,5 +1,6 @@
 //! `foresight eval`: scores with n and standard error.
 
+mod beam;
 mod occupancy;
 
 use std::ops::ControlFlow;
@@ -88,6 +89,11 @@ impl Eval {
                         &mut opened,
                         &device.name,
                     )?)?);
+                    continue;
+                }
+                OpenedModel::Trajectory(_) => {
+                    let row = self.beam(name, &scene, &mut opened, &device.name)?;
+                    results.push(serde_json::to_value(row)?);
                     continue;
                 }
             };

@@ -3,6 +3,7 @@
 mod bench;
 mod collect;
 mod doctor;
+mod dream;
 mod eval;
 mod occupancy;
 mod plan;
@@ -38,6 +39,7 @@ enum Command {
     Plan(plan::PlanCommand),
     Occupancy(occupancy::Occupancy),
     Eval(eval::Eval),
+    Dream(dream::DreamCommand),
     Doctor(doctor::Doctor),
     Bench(bench::Bench),
 }
@@ -52,6 +54,7 @@ pub fn run(started: std::time::Instant) -> ExitCode {
         Some(Command::Plan(command)) => command.run(),
         Some(Command::Occupancy(command)) => command.run(),
         Some(Command::Eval(command)) => command.run(),
+        Some(Command::Dream(command)) => command.run(),
         Some(Command::Doctor(command)) => command.run(),
         Some(Command::Bench(command)) => command.run(),
         None => arguments.window.run(started),

@@ -34,7 +34,9 @@ use output::{Form, Report};
 /// The summary, printed with --json, has the keys scene, weights, preset,
 /// policy, device, seed, coordinates, state, goal, action (null for the
 /// policy's own), gamma, steps, long_gamma (null without --steps),
-/// horizon_steps and horizon_secs (of the longer discount), chain_weights, n,
+/// value (of the source state, by γ-MVE with --steps; null beyond the
+/// trained discounts), horizon_steps and horizon_secs (of the longer discount),
+/// chain_weights, n,
 /// mean, std (both circular for angles), cells, total_variation and rollouts
 /// (null without --truth), milliseconds (of samples and one density a cell).
 #[derive(Args, Debug)]
@@ -97,8 +99,8 @@ impl Occupancy {
         let mut environment = opened.environment;
         let model = match opened.model {
             OpenedModel::Gamma(model) => model,
-            OpenedModel::Diffuser(_) => {
-                return Err(OpenError::OtherModel("a γ-model", "a Diffuser").into());
+            other => {
+                return Err(OpenError::OtherModel("a γ-model", other.with_article()).into());
             }
         };
         self.adjust(&mut scene)?;

@@ -1,5 +1,7 @@
 //! `foresight plan`: one plan, as numbers or a picture.
 
+mod beam;
+
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,7 +19,8 @@ use crate::plan::{Film, Plan, PlanRequest, Pursuit, Rollout};
 /// Plan from a start to a goal and write the result.
 ///
 /// The ending of --out chooses the form: .json, .csv (one state a row), .png,
-/// .svg or .gif (the denoising, then the ball).
+/// .svg or .gif (the denoising, then the ball). A Trajectory Transformer's
+/// episode is written as .json or .csv.
 #[derive(Args, Debug)]
 pub struct PlanCommand {
     /// A scene file, or the name of a shipped scene.
@@ -43,6 +46,14 @@ pub struct PlanCommand {
     /// Put every denoising step into the .json file.
     #[arg(long)]
     chain: bool,
+    /// Also write the whole tree of the first search, .json (Trajectory
+    /// Transformer).
+    #[arg(long, value_name = "PATH")]
+    tree: Option<PathBuf>,
+    /// Also write what the first plan's tokens attend to, .npz (Trajectory
+    /// Transformer).
+    #[arg(long, value_name = "PATH")]
+    attention: Option<PathBuf>,
     /// Draw pictures on a light background.
     #[arg(long)]
     light: bool,
@@ -59,8 +70,18 @@ impl PlanCommand {
     pub fn run(self) -> anyhow::Result<()> {
         let device = self.device.choose()?;
         let (mut scene, mut opened) = super::open_scene(&self.scene, &self.settings, &device)?;
+        if let OpenedModel::Trajectory(_) = &opened.model {
+            self.adjust(&mut scene)?;
+            return self.search(&scene, &mut opened, &device.name);
+        }
         // Another model is the better reason than whatever it lacks for a plan.
         opened.planner()?;
+        if self.tree.is_some() || self.attention.is_some() {
+            bail!(
+                "--tree and --attention are for the Trajectory Transformer; {} denoises",
+                self.scene
+            );
+        }
         self.adjust(&mut scene)?;
         let request = request(&scene, &mut opened)?;
         let film = opened

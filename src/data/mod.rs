@@ -3,21 +3,29 @@
 
 mod arrays;
 mod collect;
+mod discretizer;
 mod episodes;
 mod normalizer;
 mod npz;
+mod paths;
 mod segments;
 mod stretches;
+mod token_windows;
+pub mod tokens;
 mod windows;
 
 use serde::{Deserialize, Serialize};
 
 pub use arrays::{NamedArray, Values, write_arrays};
 pub use collect::collect;
+pub use discretizer::{Binning, Discretizer};
 pub use episodes::{Episodes, MAX_TRANSITIONS};
 pub use normalizer::LimitsNormalizer;
 pub use npz::{read_npz, write_npz};
+pub use paths::{PathOptions, Paths, collect_paths};
 pub use stretches::{STRETCH_STEPS, StretchSizes, Stretches, collect_stretches};
+pub use token_windows::{TokenBatch, TokenWeights, TokenWindows, discretize};
+pub use tokens::{TokenKind, TokenLayout};
 pub use windows::{Duration, WindowBatch, WindowConfig, Windows};
 
 /// How a scene's data set is made.

@@ -145,6 +145,11 @@ pub trait Environment: Send {
     fn observation(&self) -> Vec<f32> {
         self.state()
     }
+    /// The state with that observation; numbers that cannot be a state's, such
+    /// as predicted ones, give the nearest there is.
+    fn state_of(&self, observation: &[f32]) -> Vec<f32> {
+        observation.to_vec()
+    }
     /// Put the environment in `state`.
     ///
     /// # Errors

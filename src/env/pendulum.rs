@@ -66,6 +66,18 @@ impl Environment for Pendulum {
         vec![self.theta.cos() as f32, self.theta.sin() as f32, self.theta_dot as f32]
     }
 
+    /// The angle of the point `(cos theta, sin theta)`, which need not lie on
+    /// the circle.
+    fn state_of(&self, observation: &[f32]) -> Vec<f32> {
+        match observation {
+            &[cos, sin, theta_dot] => {
+                let theta = single(wrap(f64::from(sin).atan2(f64::from(cos))));
+                vec![theta, theta_dot.clamp(-MAX_SPEED as f32, MAX_SPEED as f32)]
+            }
+            _ => vec![0.0; 2],
+        }
+    }
+
     fn set_state(&mut self, state: &[f32]) -> Result<(), EnvError> {
         let &[theta, theta_dot] = state else {
             return Err(wrong_length("state", "theta, theta_dot", state.len()));

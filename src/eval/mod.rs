@@ -1,6 +1,8 @@
 //! Measuring planners: returns, reach rates and times, each with n and
 //! standard error.
 
+pub mod beam;
+pub mod dream;
 pub mod gamma;
 mod goal_reaching;
 pub mod occupancy;

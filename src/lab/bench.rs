@@ -1,5 +1,9 @@
 //! What `foresight bench` measures without a window.
 
+mod transformer;
+
+pub use transformer::transformer_rows;
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 

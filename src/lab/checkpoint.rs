@@ -10,12 +10,13 @@ use safetensors::tensor::{Dtype, SafeTensors, View};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::data::LimitsNormalizer;
+use crate::data::{Discretizer, LimitsNormalizer};
 use crate::env::EnvironmentConfig;
 use crate::files::{self, FileError};
 use crate::model::diffuser::{Diffuser, DiffuserConfig};
 use crate::model::gamma::{GammaConfig, GammaModel, GammaNetwork};
 use crate::model::learner::LearnerState;
+use crate::model::trajectory::{TrajectoryConfig, TrajectoryModel};
 use crate::model::{ModelError, ModelNumbers};
 use crate::nn::init::Initializer;
 use crate::nn::weights::{self, HostTensor, NamedTensors};
@@ -55,6 +56,9 @@ pub struct Header {
     /// Data limits, of a model that normalizes by them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub normalizer: Option<LimitsNormalizer>,
+    /// Bins, of a model of tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discretizer: Option<Discretizer>,
     /// The environment the data came from.
     pub environment: EnvironmentConfig,
     /// Where the weights come from.
@@ -132,7 +136,7 @@ impl Checkpoint {
         device: Device,
     ) -> Result<Diffuser, CheckpointError> {
         let ModelNumbers::Diffuser(found) = self.header.model else {
-            return Err(other_model(name, "a \u{3b3}-model", "a Diffuser"));
+            return Err(other_model(name, &self.header.model, "a Diffuser"));
         };
         found.validate()?;
         let same = found.dims() == asked.dims()
@@ -175,7 +179,7 @@ impl Checkpoint {
         device: Device,
     ) -> Result<GammaModel, CheckpointError> {
         let ModelNumbers::Gamma(found) = self.header.model else {
-            return Err(other_model(name, "a Diffuser", "a \u{3b3}-model"));
+            return Err(other_model(name, &self.header.model, "a \u{3b3}-model"));
         };
         found.validate()?;
         let names = |config: &GammaConfig| -> Vec<String> {
@@ -209,9 +213,48 @@ impl Checkpoint {
         let network = weights::import(network, self.weights).map_err(ModelError::from)?;
         Ok(GammaModel::new(found, network, device))
     }
+
+    /// The Trajectory Transformer, checked against what a scene asks for.
+    ///
+    /// # Errors
+    /// Another architecture, or weights that are not finite.
+    pub fn trajectory(
+        self,
+        name: &str,
+        asked: &TrajectoryConfig,
+    ) -> Result<TrajectoryModel, CheckpointError> {
+        let ModelNumbers::Trajectory(found) = self.header.model else {
+            return Err(other_model(name, &self.header.model, "a Trajectory Transformer"));
+        };
+        found.validate()?;
+        if found.network() != asked.network()
+            || found.observation != asked.observation
+            || found.stride != asked.stride
+        {
+            let why = format!(
+                "it holds {} layers of width {} over {} tokens a transition of {} steps, the scene asks for {}, {}, {} and {}; \
+                 change the scene's model section or its weights",
+                found.layers,
+                found.width,
+                found.layout.per_transition(),
+                found.stride,
+                asked.layers,
+                asked.width,
+                asked.layout.per_transition(),
+                asked.stride,
+            );
+            return Err(CheckpointError::Mismatch { name: name.to_owned(), why });
+        }
+        let Some(discretizer) = self.header.discretizer else {
+            let why = "it lacks the bins its tokens stand for".to_owned();
+            return Err(CheckpointError::Damaged { name: name.to_owned(), why });
+        };
+        Ok(TrajectoryModel::new(found, discretizer, &self.weights)?)
+    }
 }
 
-fn other_model(name: &str, found: &str, asked: &str) -> CheckpointError {
+fn other_model(name: &str, found: &ModelNumbers, asked: &str) -> CheckpointError {
+    let found = found.with_article();
     let why =
         format!("it holds {found}, the scene asks for {asked}; change model.id or the weights");
     CheckpointError::Mismatch { name: name.to_owned(), why }

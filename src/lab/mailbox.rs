@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use super::beam::{AttentionFrame, AttentionRequest, BeamFrame};
 use super::device::{ChosenDevice, DeviceChoice};
 use super::occupancy::{OccupancyFrame, OccupancyRequest};
 use super::policy_run::{PolicyRun, RunRequest};
@@ -12,6 +13,7 @@ use super::scene::Scene;
 use super::session::{ModelCard, Problem, Wake};
 use super::slot::Slot;
 use super::values::{ValueFrame, ValueRequest};
+use crate::plan::beam::drive::DriveRequest;
 use crate::plan::{ControlSettings, Film, PlanRequest, Rollout};
 
 /// Events that fit before the front looks; more are dropped.
@@ -38,6 +40,10 @@ pub enum Task {
     Values(u64, Arc<ValueRequest>),
     /// Let the real policy run.
     Run(u64, Arc<RunRequest>),
+    /// Search and act.
+    Beam(u64, Arc<DriveRequest>),
+    /// Look inside the attention.
+    Attention(u64, Arc<AttentionRequest>),
     /// Add what the tabular twin knows to the newest answers.
     Twin,
 }
@@ -87,6 +93,8 @@ pub(super) struct Inbox {
     occupancy: Option<(u64, Arc<OccupancyRequest>)>,
     values: Option<(u64, Arc<ValueRequest>)>,
     run: Option<(u64, Arc<RunRequest>)>,
+    beam: Option<(u64, Arc<DriveRequest>)>,
+    attention: Option<(u64, Arc<AttentionRequest>)>,
     twin: bool,
     pub(super) control: Option<ControlSettings>,
     quit: bool,
@@ -104,6 +112,10 @@ pub struct Shared {
     pub values: Slot<ValueFrame>,
     /// The newest run of the real policy.
     pub run: Slot<PolicyRun>,
+    /// The newest episode by beam search.
+    pub beam: Slot<BeamFrame>,
+    /// The newest look inside the attention.
+    pub attention: Slot<AttentionFrame>,
     inbox: Mutex<Inbox>,
     rung: Condvar,
     events: SyncSender<Event>,
@@ -120,6 +132,8 @@ impl Shared {
             occupancy: Slot::default(),
             values: Slot::default(),
             run: Slot::default(),
+            beam: Slot::default(),
+            attention: Slot::default(),
             inbox: Mutex::default(),
             rung: Condvar::new(),
             events,
@@ -140,6 +154,8 @@ impl Shared {
             Task::Occupancy(id, request) => inbox.occupancy = Some((id, request)),
             Task::Values(id, request) => inbox.values = Some((id, request)),
             Task::Run(id, request) => inbox.run = Some((id, request)),
+            Task::Beam(id, request) => inbox.beam = Some((id, request)),
+            Task::Attention(id, request) => inbox.attention = Some((id, request)),
             Task::Twin => inbox.twin = true,
             // A waiting load must not be lost to a rebuild of the same scene.
             Task::Rebuild(scene) => match &mut inbox.load {
@@ -183,6 +199,12 @@ impl Shared {
             if let Some((id, request)) = inbox.run.take() {
                 return Some(Task::Run(id, request));
             }
+            if let Some((id, request)) = inbox.attention.take() {
+                return Some(Task::Attention(id, request));
+            }
+            if let Some((id, request)) = inbox.beam.take() {
+                return Some(Task::Beam(id, request));
+            }
             // The map under the mouse comes before the slower one.
             if let Some((id, request)) = inbox.occupancy.take() {
                 return Some(Task::Occupancy(id, request));
@@ -204,6 +226,18 @@ impl Shared {
         inbox.quit || inbox.load.is_some() || (inbox.plan.is_some() && !is_drag)
     }
 
+    /// Whether an episode by beam search should stop for what waits.
+    pub(super) fn ends_episode(&self) -> bool {
+        let inbox = self.inbox();
+        inbox.quit || inbox.load.is_some() || inbox.beam.is_some()
+    }
+
+    /// A waiting look inside the attention, which an episode answers on its
+    /// way.
+    pub(super) fn take_attention(&self) -> Option<(u64, Arc<AttentionRequest>)> {
+        self.inbox().attention.take()
+    }
+
     pub(super) fn has_work(&self) -> bool {
         let inbox = self.inbox();
         inbox.load.is_some()
@@ -211,6 +245,8 @@ impl Shared {
             || inbox.occupancy.is_some()
             || inbox.values.is_some()
             || inbox.run.is_some()
+            || inbox.beam.is_some()
+            || inbox.attention.is_some()
     }
 
     /// Whether anything waits that a slow answer must give way to. A waiting

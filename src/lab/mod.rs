@@ -1,9 +1,12 @@
 //! The lab: scene files, checkpoints, training runs and the session that both
 //! the window and the command line hold.
 
+pub mod attention;
+pub mod beam;
 pub mod bench;
 pub mod checkpoint;
 pub mod device;
+pub mod dream;
 pub mod files;
 pub mod knobs;
 mod mailbox;
@@ -22,7 +25,7 @@ pub mod values;
 
 pub use checkpoint::{Checkpoint, CheckpointError, Provenance};
 pub use device::DeviceChoice;
-pub use knobs::{Effect, KNOBS, Knob, KnobKind};
+pub use knobs::{Effect, Knob, KnobKind};
 pub use scene::{Scene, SceneError};
 pub use session::{LabError, ModelCard, Phase, Problem, Session, SessionOptions, Status, Wake};
 pub use shipped::{SHIPPED, ShippedScene};

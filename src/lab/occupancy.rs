@@ -17,6 +17,9 @@ use crate::rng::Rng;
 const ROLLOUTS: usize = 256;
 /// Steps between two looks at whether the request is superseded.
 const LOOK_EVERY: usize = 16;
+/// Chains of a value estimate, and samples for each one's tail.
+const TAILS: usize = 256;
+const TAIL_SAMPLES: usize = 64;
 /// Cells along each side over which model and rollouts are compared: in finer
 /// ones the scatter of the rollouts would count as the model's error.
 pub const COMPARED_CELLS: usize = 24;
@@ -73,6 +76,11 @@ pub struct OccupancyFrame {
     pub exact_total_variation: Option<f32>,
     /// Weight of every model step in the mixture.
     pub chain_weights: Vec<f64>,
+    /// V of the source state at the whole answer's discount, for the
+    /// environment's reward: Equation 3.6 from one model step, the gamma-MVE
+    /// estimate (Theorem 2) from a chain; absent while dragging, and where the
+    /// tail's discount is beyond what the weights were trained for.
+    pub value: Option<f64>,
     /// Time of the model's part, milliseconds.
     pub wall_ms: f32,
 }
@@ -117,6 +125,7 @@ pub fn answer(
     if request.is_drag || go_on().is_break() {
         return Ok(());
     }
+    frame.value = source_value(request, environment, model)?;
     let policy = environment.policy(&model.config.policy)?;
     let Some((truth, samples)) =
         real_rollouts(request, environment, policy.as_ref(), &frame.grid, go_on)?
@@ -171,6 +180,7 @@ pub fn predict(
         exact: None,
         exact_total_variation: None,
         chain_weights: vec![1.0],
+        value: None,
         wall_ms: 0.0,
         grid,
     };
@@ -198,6 +208,48 @@ pub fn predict(
     frame.model_samples = leading(&states, dims);
     frame.chain_weights = chain.weights;
     Ok(frame)
+}
+
+/// See [`OccupancyFrame::value`].
+///
+/// # Errors
+/// As for [`answer`].
+pub fn source_value(
+    request: &OccupancyRequest,
+    environment: &dyn Environment,
+    model: &GammaModel,
+) -> Result<Option<f64>, PlanError> {
+    let settings = &request.settings;
+    let query = query(request);
+    let reward = |state: &[f32]| environment.state_reward(state);
+    let mut rng = Rng::stream(request.seed, "value of the source");
+    if settings.steps <= 1 {
+        let found = occupancy::values(model, &[query], settings.samples, &reward, &mut rng)?;
+        return Ok(found.first().map(|[value, _]| *value));
+    }
+    let long = settings.long_discount.max(settings.discount);
+    if long > model.config.discount[1] {
+        return Ok(None);
+    }
+    let reweighting =
+        Reweighting::new(f64::from(settings.discount), f64::from(long), settings.steps)
+            .map_err(|error| PlanError::Request(error.to_string()))?;
+    let chain = occupancy::chain(model, &query, &reweighting, TAILS, &mut rng)?;
+    // The tail's value comes from the same model, asked at the long discount.
+    let dims = chain.dims.max(1);
+    let ends = chain.steps.last().map(|samples| samples.states.as_slice()).unwrap_or_default();
+    let ends: Vec<Query> = ends
+        .chunks_exact(dims)
+        .map(|state| Query {
+            state: state.to_vec(),
+            action: None,
+            goal: request.goal.clone(),
+            discount: long,
+        })
+        .collect();
+    let tails = occupancy::values(model, &ends, TAIL_SAMPLES, &reward, &mut rng)?;
+    let tail = tails.iter().map(|[value, _]| value).sum::<f64>() / tails.len().max(1) as f64;
+    occupancy::gamma_mve(&chain, &reweighting, &reward, &|_| tail).map(Some)
 }
 
 /// The first two of every `dims` numbers.

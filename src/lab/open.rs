@@ -1,5 +1,6 @@
 //! From a scene to something that plans: environment, weights, planner.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use burn::tensor::Device;
@@ -7,11 +8,14 @@ use burn::tensor::Device;
 use super::checkpoint::{Checkpoint, CheckpointError, Header};
 use super::scene::{Scene, SceneError};
 use super::shipped;
+use crate::data::DataConfig;
 use crate::env::Environment;
 use crate::model::diffuser::{Diffuser, DiffuserConfig};
 use crate::model::gamma::{GammaConfig, GammaModel, GammaNetwork};
+use crate::model::trajectory::{TrajectoryConfig, TrajectoryModel};
 use crate::model::{ModelError, ModelNumbers};
 use crate::nn::init::Initializer;
+use crate::nn::weights;
 use crate::plan::Planner;
 
 /// A scene made real.
@@ -32,6 +36,19 @@ pub enum OpenedModel {
     Diffuser(Box<Planner>),
     /// Predicts occupancies.
     Gamma(Box<GammaModel>),
+    /// Plans by beam search.
+    Trajectory(Box<TrajectoryModel>),
+}
+
+impl OpenedModel {
+    /// "a Diffuser" and so on, for messages.
+    pub fn with_article(&self) -> &'static str {
+        match self {
+            OpenedModel::Diffuser(_) => "a Diffuser",
+            OpenedModel::Gamma(_) => "a \u{3b3}-model",
+            OpenedModel::Trajectory(_) => "a Trajectory Transformer",
+        }
+    }
 }
 
 impl Opened {
@@ -42,7 +59,7 @@ impl Opened {
     pub fn planner(&self) -> Result<&Planner, OpenError> {
         match &self.model {
             OpenedModel::Diffuser(planner) => Ok(planner),
-            OpenedModel::Gamma(_) => Err(OpenError::OtherModel("a Diffuser", "a \u{3b3}-model")),
+            other => Err(OpenError::OtherModel("a Diffuser", other.with_article())),
         }
     }
 
@@ -53,7 +70,18 @@ impl Opened {
     pub fn gamma(&self) -> Result<&GammaModel, OpenError> {
         match &self.model {
             OpenedModel::Gamma(model) => Ok(model),
-            OpenedModel::Diffuser(_) => Err(OpenError::OtherModel("a \u{3b3}-model", "a Diffuser")),
+            other => Err(OpenError::OtherModel("a \u{3b3}-model", other.with_article())),
+        }
+    }
+
+    /// What plans by beam search.
+    ///
+    /// # Errors
+    /// The scene holds another model.
+    pub fn trajectory(&self) -> Result<&TrajectoryModel, OpenError> {
+        match &self.model {
+            OpenedModel::Trajectory(model) => Ok(model),
+            other => Err(OpenError::OtherModel("a Trajectory Transformer", other.with_article())),
         }
     }
 }
@@ -70,6 +98,9 @@ pub enum OpenError {
     /// The model.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// The data that random weights take their bins from.
+    #[error(transparent)]
+    Data(#[from] crate::data::DataError),
     /// Another model was expected.
     #[error("this needs {0}, and the scene holds {1}; choose another scene")]
     OtherModel(&'static str, &'static str),
@@ -81,7 +112,7 @@ pub enum OpenError {
 /// # Errors
 /// A scene, model or weights file that cannot be used.
 pub fn open(scene: &Scene, folder: Option<&Path>, device: &Device) -> Result<Opened, OpenError> {
-    let environment = scene.make_environment()?;
+    let mut environment = scene.make_environment()?;
     let checkpoint = match scene.model.weights() {
         Some(weights) => Some((weights, read_weights(weights, folder)?)),
         None => None,
@@ -103,6 +134,10 @@ pub fn open(scene: &Scene, folder: Option<&Path>, device: &Device) -> Result<Ope
             Some((name, found)) => found.gamma(name, &config, device.clone())?,
             None => random_gamma(config, seed, device),
         })),
+        ModelNumbers::Trajectory(config) => OpenedModel::Trajectory(Box::new(match checkpoint {
+            Some((name, found)) => found.trajectory(name, &config)?,
+            None => random_trajectory(config, environment.as_mut(), seed, device)?,
+        })),
     };
     Ok(Opened { environment, model, header, hash })
 }
@@ -121,6 +156,22 @@ fn random_diffuser(
 fn random_gamma(config: GammaConfig, seed: u64, device: &Device) -> GammaModel {
     let network = GammaNetwork::init(&config, &mut Initializer::new(seed, device));
     GammaModel::new(config, network, device.clone())
+}
+
+/// Random weights over bins of a few transitions.
+fn random_trajectory(
+    config: TrajectoryConfig,
+    environment: &mut dyn Environment,
+    seed: u64,
+    device: &Device,
+) -> Result<TrajectoryModel, OpenError> {
+    const TRANSITIONS: usize = 5000;
+    let data = DataConfig { transitions: TRANSITIONS, seed };
+    let go_on = &mut |_| ControlFlow::Continue(());
+    let (_, discretizer) = super::train::token_data(&config, environment, &data, go_on)?;
+    let network = config.network().init(&mut Initializer::new(seed, device));
+    let weights = weights::export(&network).map_err(ModelError::from)?;
+    Ok(TrajectoryModel::new(config, discretizer, &weights)?)
 }
 
 fn read_weights(weights: &str, folder: Option<&Path>) -> Result<Checkpoint, CheckpointError> {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use super::beam::{self, AttentionRequest, BeamFrame};
 use super::device::{self, ChosenDevice, DeviceChoice};
 use super::mailbox::{Event, Shared, Task};
 use super::occupancy::{self, OccupancyRequest};
@@ -17,6 +18,7 @@ use super::session::{ModelCard, Problem};
 use super::twin::TwinKeeper;
 use super::values::{self, ValueRequest};
 use crate::env::EnvironmentConfig;
+use crate::plan::beam::drive::{Drive, DriveEvent, DriveRequest, drive};
 use crate::plan::{ControlSettings, Film, PlanError, PlanRequest, Pursuit, Replan};
 
 /// Start the thread.
@@ -76,6 +78,13 @@ impl Worker {
             Task::Occupancy(id, request) => self.report(|worker| worker.occupancy(id, &request)),
             Task::Values(id, request) => self.report(|worker| worker.values(id, &request)),
             Task::Run(id, request) => self.report(|worker| worker.run(id, &request)),
+            Task::Beam(id, request) => self.report(|worker| worker.beam(id, &request)),
+            Task::Attention(id, request) => {
+                self.report(|worker| {
+                    worker.attention(id, &request);
+                    Ok(())
+                });
+            }
             Task::Twin => self.report(|worker| worker.complete()),
         }
     }
@@ -187,11 +196,60 @@ impl Worker {
         Ok(())
     }
 
+    fn attention(&mut self, id: u64, request: &Arc<AttentionRequest>) {
+        let Some(opened) = &self.opened else { return };
+        let OpenedModel::Trajectory(model) = &opened.model else { return };
+        self.shared.attention.put(Some(Arc::new(beam::attention(id, request, model))));
+        (self.shared.wake)();
+    }
+
+    fn beam(&mut self, id: u64, request: &Arc<DriveRequest>) -> Result<(), PlanError> {
+        let shared = Arc::clone(&self.shared);
+        let Some(opened) = &mut self.opened else { return Ok(()) };
+        let OpenedModel::Trajectory(model) = &opened.model else { return Ok(()) };
+        let environment = opened.environment.as_mut();
+        let names =
+            |dims: &[crate::env::Dimension]| dims.iter().map(|d| d.name).collect::<Vec<_>>();
+        let spec = environment.spec();
+        let bins = Arc::new(beam::bins(model, &names(&spec.observation), &names(&spec.action)));
+        let publish = |drive: &Drive| {
+            let (request, bins, drive) = (Arc::clone(request), Arc::clone(&bins), drive.clone());
+            shared.beam.put(Some(Arc::new(BeamFrame { id, request, drive, bins })));
+            (shared.wake)();
+        };
+        let found = drive(environment, model, request, None, &mut |event| {
+            match event {
+                DriveEvent::Searching(..) => {}
+                DriveEvent::Searched(drive) => {
+                    publish(drive);
+                    let wall_ms = drive.searches.last().map_or(0.0, |search| search.wall_ms);
+                    shared.send(Event::Planned { wall_ms });
+                }
+                DriveEvent::Moved(drive) => {
+                    publish(drive);
+                    if let Some((id, request)) = shared.take_attention() {
+                        let frame = beam::attention(id, &request, model);
+                        shared.attention.put(Some(Arc::new(frame)));
+                    }
+                }
+            }
+            go_on(!shared.ends_episode())
+        })?;
+        if let Some(drive) = found
+            && model.config.layout.goals > 0
+        {
+            shared.send(Event::Followed { reached: drive.arrival_step.is_some() });
+        }
+        Ok(())
+    }
+
     fn load(&mut self, scene: &Scene, folder: Option<PathBuf>, choice: DeviceChoice) {
         self.shared.film.put(None);
         self.shared.rollout.put(None);
         self.shared.occupancy.put(None);
         self.shared.values.put(None);
+        self.shared.beam.put(None);
+        self.shared.attention.put(None);
         self.twins.clear();
         self.config = Some(scene.environment.clone());
         self.shared.run.put(None);
@@ -334,6 +392,18 @@ fn card(opened: &Opened) -> Option<ModelCard> {
                 ("couplings", config.couplings.to_string()),
                 ("bins per spline", config.bins.to_string()),
                 ("hidden layers", format!("{} of {}", config.layers, config.hidden)),
+            ];
+            (config.preset, model.n_parameters(), facts)
+        }
+        OpenedModel::Trajectory(model) => {
+            let config = &model.config;
+            let facts = vec![
+                ("layers", format!("{} of width {}", config.layers, config.width)),
+                ("heads", config.heads.to_string()),
+                ("tokens a transition", config.layout.per_transition().to_string()),
+                ("bins", config.layout.bins.to_string()),
+                ("window", format!("{} transitions", config.transitions)),
+                ("steps a transition", config.stride.to_string()),
             ];
             (config.preset, model.n_parameters(), facts)
         }

@@ -12,7 +12,8 @@ use sha2::{Digest, Sha256};
 use crate::data::DataConfig;
 use crate::env::{self, Environment, EnvironmentConfig};
 use crate::files;
-use crate::model::ModelConfig;
+use crate::model::{ModelConfig, ModelNumbers};
+use crate::plan::beam::BeamSettings;
 use crate::plan::{ControlSettings, PlanSettings, Via};
 
 /// Largest scene file read, in bytes.
@@ -106,6 +107,9 @@ pub struct Scene {
     /// What is asked of a gamma-model.
     #[serde(default, skip_serializing_if = "is_default")]
     pub occupancy: OccupancySettings,
+    /// Search over tokens.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub beam: BeamSettings,
     /// Start, goal and seed.
     pub stage: StageConfig,
 }
@@ -237,9 +241,15 @@ impl Scene {
         self.check_occupancy()?;
         let environment = self.make_environment()?;
         let spec = environment.spec();
-        self.model
+        let numbers = self
+            .model
             .resolve(spec)
             .map_err(|error| SceneError::Value { key: "model", why: error.to_string() })?;
+        if let ModelNumbers::Trajectory(config) = numbers
+            && let Err(error) = self.beam.check(config.layout)
+        {
+            return refuse("beam", error.to_string());
+        }
         let workspace = environment.workspace();
         for (key, position) in [("stage.start", self.stage.start), ("stage.goal", self.stage.goal)]
         {

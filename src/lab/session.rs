@@ -11,13 +11,16 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 
+use super::beam::{AttentionFrame, AttentionRequest, BeamFrame};
 use super::device::{self, DeviceChoice};
+use super::dream::{DreamFrame, DreamKeeper, DreamRequest};
 use super::mailbox::{Event, Shared, Task};
 use super::occupancy::{OccupancyFrame, OccupancyRequest};
 use super::planner_thread;
 use super::policy_run::{PolicyRun, RunRequest};
 use super::scene::{Scene, SceneError};
 use super::values::{ValueFrame, ValueRequest};
+use crate::plan::beam::drive::DriveRequest;
 use crate::plan::{Film, PlanRequest, Rollout};
 
 /// Wakes the front when there is something new to show.
@@ -118,6 +121,7 @@ pub struct Session {
     events: Receiver<Event>,
     status: Status,
     next_id: u64,
+    dreams: DreamKeeper,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -154,6 +158,7 @@ impl Session {
                 is_maze_seen: true,
             },
             next_id: 1,
+            dreams: DreamKeeper::default(),
             thread: Some(thread),
         };
         session.load();
@@ -179,8 +184,10 @@ impl Session {
         let rebuild = scene.environment != self.scene.environment;
         self.scene = scene;
         if reload {
+            self.dreams.clear();
             self.load();
         } else if rebuild {
+            self.dreams.clear();
             self.shared.push(Task::Rebuild(Box::new(self.scene.clone())));
         } else {
             self.shared.set_scene(&self.scene);
@@ -195,10 +202,16 @@ impl Session {
         self.shared.push(Task::Load { scene, folder: self.folder.clone(), device: self.device });
     }
 
-    /// Ask for a plan; answers its id. See the module for what it supersedes.
-    pub fn request(&mut self, request: PlanRequest) -> u64 {
+    /// The number of the next request.
+    fn number(&mut self) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
+        id
+    }
+
+    /// Ask for a plan; answers its id. See the module for what it supersedes.
+    pub fn request(&mut self, request: PlanRequest) -> u64 {
+        let id = self.number();
         self.shared.push(Task::Plan(id, Arc::new(request)));
         id
     }
@@ -206,27 +219,66 @@ impl Session {
     /// Ask where the policy will be; answers its number. A newer question
     /// replaces an older one.
     pub fn ask_occupancy(&mut self, request: OccupancyRequest) -> u64 {
-        let id = self.next_id;
-        self.next_id += 1;
+        let id = self.number();
         self.shared.push(Task::Occupancy(id, Arc::new(request)));
         id
     }
 
-    /// Ask what every state is worth; answers its number. An occupancy comes
-    /// first.
+    /// Ask what every state is worth, after any occupancy; answers its number.
     pub fn ask_values(&mut self, request: ValueRequest) -> u64 {
-        let id = self.next_id;
-        self.next_id += 1;
+        let id = self.number();
         self.shared.push(Task::Values(id, Arc::new(request)));
         id
     }
 
     /// Ask for a run of the real policy; answers its number.
     pub fn ask_run(&mut self, request: RunRequest) -> u64 {
-        let id = self.next_id;
-        self.next_id += 1;
+        let id = self.number();
         self.shared.push(Task::Run(id, Arc::new(request)));
         id
+    }
+
+    /// Ask for an episode by beam search; answers its number. A running one
+    /// stops after its present token.
+    pub fn ask_beam(&mut self, request: DriveRequest) -> u64 {
+        let id = self.number();
+        self.shared.push(Task::Beam(id, Arc::new(request)));
+        id
+    }
+
+    /// Ask what tokens attend to; answers its number. A running episode
+    /// answers between two transitions.
+    pub fn ask_attention(&mut self, request: AttentionRequest) -> u64 {
+        let id = self.number();
+        self.shared.push(Task::Attention(id, Arc::new(request)));
+        id
+    }
+
+    /// Ask for dreams, on a thread of their own; answers their number.
+    pub fn ask_dream(&mut self, request: DreamRequest) -> u64 {
+        let id = self.number();
+        self.dreams.start(id, &self.scene, self.folder.as_deref(), request, &self.shared.wake);
+        id
+    }
+
+    /// Break the running dreams off; what they found stays.
+    pub fn stop_dream(&self) {
+        self.dreams.stop();
+    }
+
+    /// The newest dreams, complete or growing.
+    pub fn dream(&self) -> Option<Arc<DreamFrame>> {
+        self.dreams.frame()
+    }
+
+    /// The newest episode by beam search, finished or going on.
+    pub fn beam(&self) -> Option<Arc<BeamFrame>> {
+        self.shared.beam.get()
+    }
+
+    /// The newest look inside the attention.
+    pub fn attention(&self) -> Option<Arc<AttentionFrame>> {
+        self.shared.attention.get()
     }
 
     /// The newest run of the real policy.

@@ -32,6 +32,9 @@ pub const SHIPPED: &[ShippedScene] = &[
     shipped!("pendulum-gamma", "Pendulum γ-model"),
     shipped!("four-rooms-gamma", "Four rooms γ-model"),
     shipped!("maze2d-umaze-gamma", "Maze2D U-Maze γ-model"),
+    shipped!("four-rooms-transformer", "Four rooms Trajectory Transformer"),
+    shipped!("pendulum-transformer", "Pendulum Trajectory Transformer"),
+    shipped!("maze2d-umaze-transformer", "Maze2D U-Maze Trajectory Transformer"),
 ];
 
 /// The shipped scene of that name.

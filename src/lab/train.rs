@@ -9,11 +9,16 @@ use burn::tensor::{Device, Tensor};
 
 use super::checkpoint::{self, CheckpointError, Header, Provenance};
 use super::scene::{Scene, SceneError};
-use crate::data::{self, DataError, LimitsNormalizer, Windows};
+use crate::data::{
+    self, DataConfig, DataError, Discretizer, LimitsNormalizer, PathOptions, Paths, TokenWindows,
+    Windows,
+};
 use crate::env::{EnvError, Environment};
 use crate::model::diffuser_learner::DiffuserLearner;
 use crate::model::gamma_learner::GammaLearner;
 use crate::model::learner::Learner;
+use crate::model::trajectory::TrajectoryConfig;
+use crate::model::trajectory_learner::TrajectoryLearner;
 use crate::model::{ModelError, ModelNumbers};
 
 /// Steps between two looks at the loss; each is a sync point on a GPU.
@@ -142,11 +147,12 @@ pub fn train(
         stopped |= flow.is_break();
         flow
     };
-    let (mut learner, normalizer) =
+    let Prepared { mut learner, normalizer, discretizer } =
         prepare(scene, &model, environment.as_mut(), device, &mut on_collected)?;
     let header = Header {
         model,
         normalizer,
+        discretizer,
         environment: scene.environment.clone(),
         provenance: Provenance {
             scene_hash: scene.training_hash(),
@@ -165,6 +171,13 @@ pub fn train(
     Run { learner, header, options, spent, started: Instant::now() }.drive(stopped, on_event)
 }
 
+/// A fresh learner and what its weights' header says of the data.
+struct Prepared {
+    learner: Box<dyn Learner>,
+    normalizer: Option<LimitsNormalizer>,
+    discretizer: Option<Discretizer>,
+}
+
 /// Collect the scene's data and make a fresh learner on it.
 fn prepare(
     scene: &Scene,
@@ -172,7 +185,7 @@ fn prepare(
     environment: &mut dyn Environment,
     device: &Device,
     on_collected: &mut dyn FnMut(usize) -> ControlFlow<()>,
-) -> Result<(Box<dyn Learner>, Option<LimitsNormalizer>), TrainError> {
+) -> Result<Prepared, TrainError> {
     let (seed, device) = (scene.train.seed, device.clone());
     Ok(match model {
         ModelNumbers::Diffuser(config) => {
@@ -180,7 +193,7 @@ fn prepare(
             let windows = Windows::new(Arc::new(episodes), config.windows())?;
             let normalizer = windows.normalizer().clone();
             let learner = DiffuserLearner::new(config.clone(), windows, seed, device);
-            (Box::new(learner), Some(normalizer))
+            Prepared { learner: Box::new(learner), normalizer: Some(normalizer), discretizer: None }
         }
         ModelNumbers::Gamma(config) => {
             let policy = environment.policy(&config.policy)?;
@@ -188,9 +201,51 @@ fn prepare(
                 data::collect_stretches(environment, &config.policy, &scene.data, on_collected)?;
             let stretches = Arc::new(stretches);
             let learner = GammaLearner::new(config.clone(), stretches, policy, seed, device)?;
-            (Box::new(learner), None)
+            Prepared { learner: Box::new(learner), normalizer: None, discretizer: None }
+        }
+        ModelNumbers::Trajectory(config) => {
+            let (paths, discretizer) = token_data(config, environment, &scene.data, on_collected)?;
+            let windows = TokenWindows::new(
+                Arc::new(paths),
+                discretizer.clone(),
+                config.goal_dims.clone(),
+                config.transitions,
+                config.weights,
+            )?;
+            let learner = TrajectoryLearner::new(config.clone(), Arc::new(windows), seed, device);
+            Prepared {
+                learner: Box::new(learner),
+                normalizer: None,
+                discretizer: Some(discretizer),
+            }
         }
     })
+}
+
+/// Paths of a Trajectory Transformer's policies, and their bins.
+///
+/// # Errors
+/// An unknown policy, or data without two different numbers.
+pub fn token_data(
+    config: &TrajectoryConfig,
+    environment: &mut dyn Environment,
+    data: &DataConfig,
+    on_collected: &mut dyn FnMut(usize) -> ControlFlow<()>,
+) -> Result<(Paths, Discretizer), DataError> {
+    let policies = match config.policies.is_empty() {
+        true => environment.policies().iter().take(1).map(|row| row.id.to_owned()).collect(),
+        false => config.policies.clone(),
+    };
+    let options = PathOptions {
+        policies,
+        stride: config.stride,
+        observation: config.observation.clone(),
+        ends_at_goal: config.layout.goals > 0,
+        discount: config.layout.rewards.then_some(config.discount),
+    };
+    let paths = data::collect_paths(environment, &options, data, on_collected)?;
+    let discretizer = data::discretize(&paths, config.layout, config.binning)?;
+    Ok((paths, discretizer))
 }
 
 fn check_same_run(out: &Path, found: &Header, asked: &Header) -> Result<(), CheckpointError> {

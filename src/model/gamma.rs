@@ -30,6 +30,12 @@ pub use super::gamma_config::{GammaConfig, GammaSection, Objective, topology};
 /// Rows that go through the network at once, so that memory stays small.
 const MAX_ROWS: usize = 16_384;
 
+/// How often a draw beyond the state space is made again before it stands.
+const REDRAWS: usize = 4;
+/// How far beyond the ends of a coordinate a draw may lie, as a share of the
+/// range: the target's noise reaches a little farther than states do.
+const SLACK: f32 = 0.01;
+
 /// A question to a gamma-model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Query {
@@ -150,7 +156,9 @@ impl GammaModel {
         Ok(())
     }
 
-    /// Draw `n` states for every query, in order.
+    /// Draw `n` states for every query, in order. The density has a little
+    /// mass beyond the state space, about one draw in a thousand; such a draw
+    /// is made again.
     ///
     /// # Errors
     /// A query [`GammaModel::check`] refuses, or a lost device.
@@ -160,6 +168,45 @@ impl GammaModel {
         n: usize,
         rng: &mut Rng,
     ) -> Result<Samples, ModelError> {
+        let mut samples = self.draw(queries, n, rng)?;
+        for _ in 0..REDRAWS {
+            let outside = self.outside(&samples.states);
+            if outside.is_empty() {
+                return Ok(samples);
+            }
+            let again: Vec<Query> = outside.iter().map(|row| queries[row / n].clone()).collect();
+            let drawn = self.draw(&again, 1, rng)?;
+            let dims = self.config.state.len();
+            for (index, row) in outside.into_iter().enumerate() {
+                let state = &drawn.states[index * dims..(index + 1) * dims];
+                samples.states[row * dims..(row + 1) * dims].copy_from_slice(state);
+                if let Some(log_density) = drawn.log_density.get(index) {
+                    samples.log_density[row] = *log_density;
+                }
+            }
+        }
+        Ok(samples)
+    }
+
+    /// The draws that no state can be.
+    fn outside(&self, states: &[f32]) -> Vec<usize> {
+        let dims = &self.config.state;
+        let is_outside = |state: &[f32]| {
+            state.iter().zip(dims).any(|(value, dimension)| {
+                let slack = SLACK * (dimension.high - dimension.low);
+                *value < dimension.low - slack || *value > dimension.high + slack
+            })
+        };
+        let rows = states.chunks_exact(dims.len()).enumerate();
+        rows.filter(|(_, state)| is_outside(state)).map(|(row, _)| row).collect()
+    }
+
+    /// As [`GammaModel::sample`], straight from the density, as training
+    /// bootstraps.
+    ///
+    /// # Errors
+    /// A query [`GammaModel::check`] refuses, or a lost device.
+    pub fn draw(&self, queries: &[Query], n: usize, rng: &mut Rng) -> Result<Samples, ModelError> {
         let mut conditions = Vec::new();
         for query in queries {
             self.check(query)?;
@@ -330,15 +377,18 @@ pub fn wrap_angle(x: f32) -> f32 {
     if wrapped >= PI { -PI } else { wrapped }
 }
 
-/// Draws of the base density, `[rows, coordinates]`.
+/// Draws of the base density, `[rows, coordinates]`. On lines it ends where the
+/// splines do: beyond, they are the identity, and the 9e-5 of the mass out
+/// there would land far from every state.
 pub fn base_draws(config: &GammaConfig, rows: usize, rng: &mut Rng) -> Vec<f32> {
+    let tail = 1.0 / (1.0 + f64::from(LINE_BOUND).exp());
     let mut base = Vec::with_capacity(rows * config.state.len());
     for _ in 0..rows {
         for dimension in &config.state {
             base.push(match topology(dimension) {
                 Topology::Circle => rng.uniform(-std::f64::consts::PI, std::f64::consts::PI) as f32,
                 Topology::Line => {
-                    let u = rng.uniform(1e-7, 1.0 - 1e-7);
+                    let u = rng.uniform(tail, 1.0 - tail);
                     (u / (1.0 - u)).ln() as f32
                 }
             });

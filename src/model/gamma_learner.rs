@@ -209,7 +209,7 @@ impl GammaLearner {
                 }
             }
         }
-        let drawn = self.average.sample(&bootstraps, 1, &mut self.rng)?;
+        let drawn = self.average.draw(&bootstraps, 1, &mut self.rng)?;
         for (row, state) in rows.into_iter().zip(drawn.states.chunks_exact(dims)) {
             batch.targets[row * dims..(row + 1) * dims].copy_from_slice(state);
         }

@@ -2,6 +2,8 @@
 
 pub mod diffuser;
 pub mod diffuser_learner;
+pub mod ensemble;
+mod ensemble_learner;
 pub mod gamma;
 mod gamma_config;
 pub mod gamma_learner;
@@ -9,6 +11,9 @@ pub mod inpainting;
 pub mod learner;
 pub mod preset;
 pub mod schedule;
+pub mod trajectory;
+mod trajectory_config;
+pub mod trajectory_learner;
 
 pub use preset::Preset;
 
@@ -25,6 +30,8 @@ pub enum ModelConfig {
     Diffuser(diffuser::DiffuserSection),
     /// Predicting discounted occupancy.
     Gamma(gamma::GammaSection),
+    /// Planning by beam search over tokens.
+    Trajectory(trajectory::TrajectorySection),
 }
 
 /// Every number of a model, as weights files hold them.
@@ -35,6 +42,8 @@ pub enum ModelNumbers {
     Diffuser(diffuser::DiffuserConfig),
     /// Predicting discounted occupancy.
     Gamma(gamma::GammaConfig),
+    /// Planning by beam search over tokens.
+    Trajectory(trajectory::TrajectoryConfig),
 }
 
 impl ModelConfig {
@@ -43,6 +52,7 @@ impl ModelConfig {
         match self {
             ModelConfig::Diffuser(_) => "diffuser",
             ModelConfig::Gamma(_) => "gamma",
+            ModelConfig::Trajectory(_) => "trajectory",
         }
     }
 
@@ -51,6 +61,7 @@ impl ModelConfig {
         match self {
             ModelConfig::Diffuser(section) => section.preset,
             ModelConfig::Gamma(section) => section.preset,
+            ModelConfig::Trajectory(section) => section.preset,
         }
     }
 
@@ -58,7 +69,7 @@ impl ModelConfig {
     pub fn diffuser_mut(&mut self) -> Option<&mut diffuser::DiffuserSection> {
         match self {
             ModelConfig::Diffuser(section) => Some(section),
-            ModelConfig::Gamma(_) => None,
+            _ => None,
         }
     }
 
@@ -66,7 +77,15 @@ impl ModelConfig {
     pub fn gamma_mut(&mut self) -> Option<&mut gamma::GammaSection> {
         match self {
             ModelConfig::Gamma(section) => Some(section),
-            ModelConfig::Diffuser(_) => None,
+            _ => None,
+        }
+    }
+
+    /// The Trajectory Transformer's section, if it is one.
+    pub fn trajectory_mut(&mut self) -> Option<&mut trajectory::TrajectorySection> {
+        match self {
+            ModelConfig::Trajectory(section) => Some(section),
+            _ => None,
         }
     }
 
@@ -75,6 +94,7 @@ impl ModelConfig {
         match self {
             ModelConfig::Diffuser(section) => section.weights.as_deref(),
             ModelConfig::Gamma(section) => section.weights.as_deref(),
+            ModelConfig::Trajectory(section) => section.weights.as_deref(),
         }
     }
 
@@ -83,6 +103,7 @@ impl ModelConfig {
         match self {
             ModelConfig::Diffuser(section) => section.weights = weights,
             ModelConfig::Gamma(section) => section.weights = weights,
+            ModelConfig::Trajectory(section) => section.weights = weights,
         }
     }
 
@@ -94,7 +115,19 @@ impl ModelConfig {
         Ok(match self {
             ModelConfig::Diffuser(section) => ModelNumbers::Diffuser(section.resolve(spec)?),
             ModelConfig::Gamma(section) => ModelNumbers::Gamma(section.resolve(spec)?),
+            ModelConfig::Trajectory(section) => ModelNumbers::Trajectory(section.resolve(spec)?),
         })
+    }
+}
+
+impl ModelNumbers {
+    /// "a Diffuser" and so on, for messages.
+    pub fn with_article(&self) -> &'static str {
+        match self {
+            ModelNumbers::Diffuser(_) => "a Diffuser",
+            ModelNumbers::Gamma(_) => "a \u{3b3}-model",
+            ModelNumbers::Trajectory(_) => "a Trajectory Transformer",
+        }
     }
 }
 
@@ -119,6 +152,11 @@ pub const ALL: &[ModelRow] = &[
         id: "gamma",
         title: "\u{3b3}-model",
         help: "Predicts where a policy will be over a discounted future (Janner et al. 2020).",
+    },
+    ModelRow {
+        id: "trajectory",
+        title: "Trajectory Transformer",
+        help: "Plans by beam search over the tokens of a trajectory (Janner et al. 2021).",
     },
 ];
 

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use burn::module::{Module, ModuleMapper, Param, ParamId};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::{Adam, AdamConfig, AdamState, AdaptiveMomentumState, GradientsParams, Optimizer};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -17,11 +17,15 @@ use super::weights::{HostTensor, NamedTensors, WeightsError};
 pub struct ModuleAdam {
     rule: Adam,
     moments: BTreeMap<ParamId, AdamState<1>>,
+    /// Decoupled weight decay of matrices that multiply activations.
+    decay: f64,
+    /// Largest norm of the whole gradient.
+    clip: Option<f32>,
 }
 
 impl Default for ModuleAdam {
     fn default() -> Self {
-        Self { rule: AdamConfig::new().with_epsilon(1e-8).build(), moments: BTreeMap::new() }
+        Self::of(AdamConfig::new().with_epsilon(1e-8).build())
     }
 }
 
@@ -33,12 +37,31 @@ impl ModuleAdam {
         if penalty > 0.0 {
             config = config.with_weight_decay(Some(WeightDecayConfig::new(penalty)));
         }
-        Self { rule: config.build(), moments: BTreeMap::new() }
+        Self::of(config.build())
+    }
+
+    /// AdamW as GPTs are trained (Loshchilov and Hutter 2019): beta 0.9 and
+    /// 0.95, decoupled decay of the weights of linear layers and of heads, not
+    /// of embeddings, norms and biases; the gradient is first scaled down to a
+    /// norm of at most 1.
+    pub fn gpt(decay: f64) -> Self {
+        let config = AdamConfig::new().with_beta_2(0.95).with_epsilon(1e-8);
+        Self { decay, clip: Some(1.0), ..Self::of(config.build()) }
+    }
+
+    fn of(rule: Adam) -> Self {
+        Self { rule, moments: BTreeMap::new(), decay: 0.0, clip: None }
     }
 
     /// One step with `learning_rate`.
     pub fn step<M: Module>(&mut self, learning_rate: f64, module: M, grads: GradientsParams) -> M {
-        module.map(&mut Step { adam: self, grads, learning_rate })
+        let scale = self.clip.and_then(|most| {
+            let mut norm = SquaredNorm { grads: &grads, sum: None };
+            module.visit(&mut norm);
+            // At most 1: `min(1, most / norm)`.
+            norm.sum.map(|sum| (sum.sqrt() + 1e-6).recip().mul_scalar(most).clamp_max(1.0))
+        });
+        module.map(&mut Step { adam: self, grads, learning_rate, scale, path: Vec::new() })
     }
 
     /// The moments by parameter number, `first.N` and `second.N`.
@@ -92,13 +115,51 @@ impl ModuleAdam {
     }
 }
 
+/// Sums the squares of every gradient.
+struct SquaredNorm<'a> {
+    grads: &'a GradientsParams,
+    sum: Option<Tensor<1>>,
+}
+
+impl ModuleVisitor for SquaredNorm<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(grad) = self.grads.get::<D>(param.id) {
+            let squares = grad.inner().square().sum();
+            self.sum = Some(match self.sum.take() {
+                Some(sum) => sum + squares,
+                None => squares,
+            });
+        }
+    }
+}
+
 struct Step<'a> {
     adam: &'a mut ModuleAdam,
     grads: GradientsParams,
     learning_rate: f64,
+    /// What every gradient is multiplied by.
+    scale: Option<Tensor<1>>,
+    /// Fields and their holders, from the module down.
+    path: Vec<(String, String)>,
+}
+
+impl Step<'_> {
+    fn decays(&self) -> bool {
+        self.path.last().is_some_and(|(name, holder)| {
+            name == "heads" || (name == "weight" && holder == "Struct:Linear")
+        })
+    }
 }
 
 impl ModuleMapper for Step<'_> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.push((name.to_owned(), container.to_owned()));
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let (id, tensor, mapper) = param.consume();
         let Some(grad) = self.grads.remove::<D>(id) else {
@@ -107,10 +168,16 @@ impl ModuleMapper for Step<'_> {
         let shape = tensor.dims();
         let n: usize = shape.iter().product();
         // Flat, so that one kind of state serves every rank.
-        let flat = tensor.inner().reshape([n]);
+        let mut flat = tensor.inner().reshape([n]);
+        if self.adam.decay > 0.0 && self.decays() {
+            flat = flat * (1.0 - self.learning_rate * self.adam.decay);
+        }
+        let mut grad = grad.inner().reshape([n]);
+        if let Some(scale) = &self.scale {
+            grad = grad * scale.clone();
+        }
         let state = self.adam.moments.remove(&id).filter(|s| s.momentum.moment_1.dims() == [n]);
-        let (flat, state) =
-            self.adam.rule.step(self.learning_rate, flat, grad.inner().reshape([n]), state);
+        let (flat, state) = self.adam.rule.step(self.learning_rate, flat, grad, state);
         if let Some(state) = state {
             self.adam.moments.insert(id, state);
         }

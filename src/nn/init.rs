@@ -42,6 +42,22 @@ impl<'a> Initializer<'a> {
         self.param(values, shape)
     }
 
+    /// Normal with mean 0 and that standard deviation.
+    pub fn normal<const D: usize>(
+        &mut self,
+        shape: [usize; D],
+        deviation: f32,
+    ) -> Param<Tensor<D>> {
+        let n = shape.iter().product();
+        let values = self.rng.normals(n).into_iter().map(|value| value * deviation).collect();
+        self.param(values, shape)
+    }
+
+    /// Zeros.
+    pub fn zeros<const D: usize>(&mut self, shape: [usize; D]) -> Param<Tensor<D>> {
+        self.param(vec![0.0; shape.iter().product()], shape)
+    }
+
     /// A vector of one repeated value.
     pub fn constant(&mut self, n: usize, value: f32) -> Param<Tensor<1>> {
         self.param(vec![value; n], [n])

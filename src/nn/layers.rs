@@ -35,6 +35,22 @@ impl Linear {
         }
     }
 
+    /// A linear layer that starts with N(0, 0.02) weights and no bias, as GPT
+    /// does.
+    pub fn gpt(inputs: usize, outputs: usize, init: &mut Initializer) -> Self {
+        Self { weight: init.normal([inputs, outputs], 0.02), bias: init.zeros([outputs]) }
+    }
+
+    /// `[batch, inputs]` to `[batch, outputs]`, without the bias.
+    pub fn product(&self, x: Tensor<2>) -> Tensor<2> {
+        x.matmul(self.weight.val())
+    }
+
+    /// The bias, `[outputs]`.
+    pub fn bias(&self) -> Tensor<1> {
+        self.bias.val()
+    }
+
     /// `[batch, inputs]` to `[batch, outputs]`.
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         x.matmul(self.weight.val()) + self.bias.val().unsqueeze()

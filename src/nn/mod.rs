@@ -3,6 +3,7 @@
 //! wide matrix product.
 
 pub mod adam;
+pub mod decoder;
 pub mod ema;
 pub mod embedding;
 pub mod fused;
@@ -12,4 +13,5 @@ pub mod layers;
 pub mod mlp;
 pub mod spline_flow;
 pub mod temporal_unet;
+pub mod transformer;
 pub mod weights;

@@ -124,7 +124,7 @@ impl Path {
             Some(("weight", "Struct:Linear")) => Layer::Linear,
             Some(("weight", "Struct:Conv1d")) => Layer::Convolution,
             Some(("weight", "Struct:Upsample1d")) => Layer::Transposed,
-            _ => Layer::Vector,
+            _ => Layer::Plain,
         }
     }
 }
@@ -156,17 +156,18 @@ enum Layer {
     Linear,
     Convolution,
     Transposed,
-    Vector,
+    /// Stored as it is.
+    Plain,
 }
 
 impl Layer {
-    /// PyTorch axis order in terms of ours.
-    fn axes(self) -> &'static [usize] {
+    /// PyTorch axis order in terms of ours, for a tensor of that rank.
+    fn axes(self, rank: usize) -> Vec<usize> {
         match self {
-            Layer::Linear => &[1, 0],
-            Layer::Convolution => &[2, 1, 0],
-            Layer::Transposed => &[1, 2, 0],
-            Layer::Vector => &[0],
+            Layer::Linear => vec![1, 0],
+            Layer::Convolution => vec![2, 1, 0],
+            Layer::Transposed => vec![1, 2, 0],
+            Layer::Plain => (0..rank).collect(),
         }
     }
 }
@@ -174,9 +175,6 @@ impl Layer {
 /// Reorder `axes` of a row-major array.
 fn permute(tensor: &HostTensor, axes: &[usize]) -> HostTensor {
     let rank = tensor.shape.len();
-    if axes.len() != rank {
-        return tensor.clone();
-    }
     let mut strides = vec![1; rank];
     for axis in (0..rank.saturating_sub(1)).rev() {
         strides[axis] = strides[axis + 1] * tensor.shape[axis + 1];
@@ -229,7 +227,8 @@ impl ModuleVisitor for Export {
         let values = value.try_into_data().ok().and_then(|data| data.try_to_vec::<f32>().ok());
         match values {
             Some(values) => {
-                let tensor = permute(&HostTensor { shape, values }, self.path.layer().axes());
+                let axes = self.path.layer().axes(shape.len());
+                let tensor = permute(&HostTensor { shape, values }, &axes);
                 self.named.insert(name, tensor);
             }
             None => self.failed = Some(name),
@@ -247,13 +246,13 @@ impl Import {
     fn take(&mut self, expected: &[usize]) -> Result<HostTensor, WeightsError> {
         let name = self.path.name();
         let found = self.named.remove(&name).ok_or_else(|| WeightsError::Missing(name.clone()))?;
-        let axes = self.path.layer().axes();
+        let axes = self.path.layer().axes(expected.len());
         let theirs: Vec<usize> = axes.iter().map(|axis| expected[*axis]).collect();
         let n: usize = theirs.iter().product();
         if found.shape != theirs || found.values.len() != n {
             return Err(WeightsError::Shape { name, found: found.shape, expected: theirs });
         }
-        Ok(permute(&found, &inverse(axes)))
+        Ok(permute(&found, &inverse(&axes)))
     }
 }
 

@@ -151,7 +151,7 @@ fn planned(plan: &Plan, step: usize) -> Vec<f32> {
 
 /// Target and action: u = k_p (planned position - position) + k_v (planned
 /// velocity - velocity) towards the planned next state.
-fn command(
+pub(super) fn command(
     settings: &ControlSettings,
     plan: &Plan,
     state: &[f32],

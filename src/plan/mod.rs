@@ -1,5 +1,6 @@
 //! Asking a model what to do: samplers, selection, following.
 
+pub mod beam;
 mod candidates;
 mod control;
 mod denoise;

@@ -320,7 +320,7 @@ impl Planner {
 
 /// Rows spread over `duration` steps, linearly interpolated to every whole
 /// step; the last row ends the list.
-fn interpolate(rows: &[Vec<f32>], duration: f32) -> Vec<Vec<f32>> {
+pub(super) fn interpolate(rows: &[Vec<f32>], duration: f32) -> Vec<Vec<f32>> {
     let segments = (rows.len() - 1) as f32;
     let steps = duration.ceil().max(1.0) as usize;
     (0..=steps)

@@ -22,6 +22,7 @@ use super::overlays::path_dialog::{PathDialog, Purpose};
 use super::place::Place;
 use super::stage::field::Field;
 use super::transport::Transport;
+use super::tree::Tree;
 
 /// Most files in the recent list.
 pub const MAX_RECENT: usize = 8;
@@ -39,8 +40,11 @@ pub fn pump(
 ) {
     let Some(wish) = live.due(now_secs) else { return };
     let scene = session.scene();
-    if knobs::is_gamma(scene) {
-        // What such a scene asks follows from what it shows, frame by frame.
+    if !knobs::is_diffuser(scene) {
+        // What other models are asked follows from what is shown, frame by frame.
+        if wish.animate && knobs::is_trajectory(scene) {
+            transport.replay();
+        }
         return;
     }
     let stage = stage.unwrap_or_else(|| scene.stage.clone());
@@ -146,6 +150,10 @@ impl App {
 
     /// Take back the last edit, or do it again.
     pub fn travel(&mut self, back: bool) {
+        // Prunes and forces are newer than the scene they were made in.
+        if self.tree.travel(back) {
+            return;
+        }
         let now = self.session.scene().clone();
         let target = if back { self.history.undo(&now) } else { self.history.redo(&now) };
         let Some(target) = target else { return };
@@ -172,6 +180,7 @@ impl App {
                 self.history.clear();
                 self.stage.reset();
                 self.field = Field::default();
+                self.tree = Tree::default();
                 self.name = name;
                 self.is_edited = false;
                 self.autosave_due = None;

@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::lab::files::FileWorker;
-use crate::lab::{DeviceChoice, Scene, Session, SessionOptions};
+use crate::lab::{DeviceChoice, Scene, Session, SessionOptions, knobs};
 
 use super::history::{EditTag, History};
 use super::layers::{self, Renderer};
@@ -23,7 +23,9 @@ use super::place::Place;
 use super::probe::Probe;
 use super::stage::Stage;
 use super::stage::field::{self, Field};
+use super::stage::tree as tree_stage;
 use super::transport::{Extent, Transport};
+use super::tree::Tree;
 use super::{keys, overlays, panels, theme};
 
 /// Wakes the window from other threads once it exists.
@@ -57,6 +59,8 @@ pub struct App {
     pub stage: Stage,
     /// What a gamma-model is asked, and its answers.
     pub field: Field,
+    /// The beam search of a Trajectory Transformer.
+    pub tree: Tree,
     /// Undo and redo.
     pub history: History,
     /// What lies over the window.
@@ -121,6 +125,7 @@ pub struct Prepared {
     session: Session,
     place: Place,
     live: Live,
+    tree: Tree,
     transport: Transport,
     waker: Waker,
     files: FileWorker,
@@ -149,9 +154,9 @@ impl Prepared {
         )?;
         let place = Place::new(&session.scene().environment)?;
         let files = FileWorker::start(wake)?;
-        let live = Live::default();
+        let (live, tree) = (Live::default(), Tree::default());
         let transport = Transport::default();
-        let mut prepared = Self { session, place, live, transport, waker, files, options };
+        let mut prepared = Self { session, place, live, tree, transport, waker, files, options };
         prepared.live.want(Wish::REPLAY);
         prepared.ask();
         Ok(prepared)
@@ -166,11 +171,15 @@ impl Prepared {
             None,
             0.0,
         );
+        if knobs::is_trajectory(self.session.scene()) {
+            let stage = self.session.scene().stage.clone();
+            self.tree.pump(&mut self.session, &self.place, &stage, false, 0.0);
+        }
     }
 
     /// The window's app.
     pub fn into_app(self, cc: &eframe::CreationContext<'_>) -> App {
-        let Self { session, place, live, transport, waker, mut files, options } = self;
+        let Self { session, place, live, tree, transport, waker, mut files, options } = self;
         theme::install(&cc.egui_ctx);
         cc.egui_ctx.options_mut(|egui| egui.zoom_with_keyboard = false);
         let renderer = layers::install(cc);
@@ -182,6 +191,7 @@ impl Prepared {
         App {
             stage: Stage::default(),
             field: Field::default(),
+            tree,
             history: History::default(),
             overlay: None,
             notices: Vec::new(),
@@ -239,7 +249,13 @@ impl App {
 
     /// What there is to play.
     pub fn extent(&self) -> Extent {
-        if field::is_here(self) { self.field.run.extent() } else { self.live.extent() }
+        if field::is_here(self) {
+            self.field.run.extent()
+        } else if tree_stage::is_here(self) {
+            self.tree.extent(&self.transport)
+        } else {
+            self.live.extent()
+        }
     }
 
     /// The open scene's title, and whether it has unsaved edits.
@@ -265,9 +281,15 @@ impl App {
         let now_secs = ctx.input(|input| input.time);
         self.session.poll();
         self.live.take(&self.session, &mut self.transport, now_secs);
+        if tree_stage::is_here(self) {
+            self.tree.take(&self.session, &mut self.transport);
+        }
         let extent = self.extent();
         let runs = self.transport.advance(dt, &extent);
         let settles = self.live.settle(dt);
+        if tree_stage::is_here(self) {
+            self.tree.follow(&mut self.transport);
+        }
         if runs || settles {
             ctx.request_repaint_after(self.frame_pause);
         }
@@ -288,6 +310,7 @@ impl App {
         self.apply_proposals(&ctx);
         self.pump(ctx.input(|input| input.time));
         field::pump(self, &ctx);
+        tree_stage::pump(self, &ctx);
         self.autosave(&ctx);
         self.follow_title(&ctx);
         if self.probe.is_some() {

@@ -9,8 +9,10 @@ use super::live::{Origin, Wish};
 use super::overlays::path_dialog::Purpose;
 use super::overlays::{Overlay, palette::Palette};
 use super::stage::Tool;
+use super::stage::tree::input::Walk;
 use super::transport::Clock;
 use crate::lab::{Scene, knobs};
+use crate::plan::beam::EditKind;
 
 /// A row of the command table.
 pub struct Command {
@@ -57,9 +59,9 @@ commands! {
                 app.transport.toggle(&extent);
             };
         "step-back", "Step back", on(NONE, Key::ArrowLeft),
-            "One denoising step or one environment step.", |app, _| step(app, -1);
+            "One step of the chain, or one environment step.", |app, _| step(app, -1);
         "step-forward", "Step forward", on(NONE, Key::ArrowRight),
-            "One denoising step or one environment step.", |app, _| step(app, 1);
+            "One step of the chain, or one environment step.", |app, _| step(app, 1);
         "jump-back", "Jump back", on(SHIFT, Key::ArrowLeft),
             "Half a second, or to the chain's beginning.", |app, _| jump(app, false);
         "jump-forward", "Jump forward", on(SHIFT, Key::ArrowRight),
@@ -75,7 +77,7 @@ commands! {
                 app.transport.to_end(&extent);
             };
         "clock", "Switch the clock", on(NONE, Key::T),
-            "Between denoising and environment time.", |app, _| {
+            "Between denoising or search and environment time.", |app, _| {
                 app.transport.clock = match app.transport.clock {
                     Clock::Denoising => Clock::Environment,
                     Clock::Environment => Clock::Denoising,
@@ -101,6 +103,26 @@ commands! {
             "Leaves start and goal.", |app, _| super::stage::input::clear_waypoints(app);
         "reset-trials", "Reset the success count", None,
             "Starts counting reached goals anew.", |app, _| app.session.reset_trials();
+        "branch-next", "Pick the next branch", on(NONE, Key::ArrowDown),
+            "Of the same transition, the likelier first.",
+            |app, _| super::stage::tree::input::walk(app, Walk::Next);
+        "branch-previous", "Pick the previous branch", on(NONE, Key::ArrowUp),
+            "Of the same transition.",
+            |app, _| super::stage::tree::input::walk(app, Walk::Previous);
+        "branch-out", "Pick what follows the branch", on(NONE, Key::PageDown),
+            "Its likeliest state a transition later.",
+            |app, _| super::stage::tree::input::walk(app, Walk::Out);
+        "branch-in", "Pick what the branch follows", on(NONE, Key::PageUp),
+            "Its state a transition earlier.",
+            |app, _| super::stage::tree::input::walk(app, Walk::In);
+        "prune", "Prune the picked branch", on(NONE, Key::Delete),
+            "The first search runs again and may not go there.",
+            |app, _| super::stage::tree::input::edit(app, EditKind::Prune);
+        "force", "Force the picked branch", on(NONE, Key::Enter),
+            "The first search runs again and must go there.",
+            |app, _| super::stage::tree::input::edit(app, EditKind::Force);
+        "clear-edits", "Clear prunes and forces", None,
+            "The search as the model makes it.", |app, _| app.tree.clear_edits();
     }
     "Prediction": {
         "map", "Occupancy or value map", on(NONE, Key::M),
@@ -180,20 +202,26 @@ commands! {
 
 /// Whether a command means anything in a scene.
 pub fn applies(command: &Command, scene: &Scene) -> bool {
-    const PLANS: [&str; 9] = [
-        "clock",
-        "tool-move",
-        "tool-paint",
-        "tool-erase",
-        "svg",
-        "csv",
-        "gif-chain",
-        "gif-time",
-        "replan",
+    const PLANS: [&str; 7] =
+        ["tool-move", "tool-paint", "tool-erase", "svg", "csv", "gif-chain", "gif-time"];
+    const SEARCHES: [&str; 7] = [
+        "branch-next",
+        "branch-previous",
+        "branch-out",
+        "branch-in",
+        "prune",
+        "force",
+        "clear-edits",
     ];
     match command.group {
         "Prediction" => knobs::is_gamma(scene),
-        "Plan" => knobs::is_diffuser(scene) || command.id == "new-seed",
+        "Plan" => match command.id {
+            "new-seed" => true,
+            "replay" | "reset-trials" => knobs::acts(scene),
+            id if SEARCHES.contains(&id) => knobs::is_trajectory(scene),
+            _ => knobs::is_diffuser(scene),
+        },
+        _ if command.id == "clock" => knobs::acts(scene),
         _ => knobs::is_diffuser(scene) || !PLANS.contains(&command.id),
     }
 }

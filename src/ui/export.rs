@@ -15,7 +15,7 @@ use crate::plan::{Film, Rollout};
 use super::actions::file_name;
 use super::app::App;
 use super::overlays::notices::Notice;
-use super::stage::field;
+use super::stage::{self, field};
 use super::theme;
 use super::transport::Clock;
 
@@ -51,6 +51,9 @@ type Encode = fn(&Drawing, Mode) -> Result<Vec<u8>, PictureError>;
 pub fn png(app: &mut App, path: PathBuf, ctx: &Context) {
     if field::is_here(app) {
         return maps(app, path, ctx);
+    }
+    if stage::tree::is_here(app) {
+        return stage::tree::export::png(app, path, ctx);
     }
     still(app, path, ctx, picture::png);
 }
@@ -126,6 +129,11 @@ pub fn gif(app: &mut App, clock: Clock, path: PathBuf, ctx: &Context) {
 fn refuse(app: &mut App) {
     if field::is_here(app) {
         let advice = "Densities leave as pictures (.png), once the first one is on the stage.";
+        return app.notify(Notice::failed("That was not exported", advice));
+    }
+    if stage::tree::is_here(app) {
+        let advice =
+            "A search leaves as a picture (.png); `foresight plan --tree` writes all of it.";
         return app.notify(Notice::failed("That was not exported", advice));
     }
     let advice = "The first plan is still on its way; export again once it is on the stage.";

@@ -12,7 +12,7 @@ use crate::lab::Session;
 use crate::plan::{Film, Rollout};
 
 use super::rollouts::{duration_secs, state_at};
-use super::transport::{Clock, Extent, Transport};
+use super::transport::{CHAIN_SECS, Clock, Extent, Transport};
 
 /// Most requests whose answers are awaited.
 const MAX_FLIGHTS: usize = 32;
@@ -306,7 +306,8 @@ impl Live {
             Some(rollout) => (duration_secs(rollout), rollout.dt_secs),
             None => (0.0, 0.01),
         };
-        Extent { chain_steps, chain_ready, time_secs, dt_secs }
+        let (chain_secs, is_growing) = (CHAIN_SECS, false);
+        Extent { chain_steps, chain_ready, chain_secs, time_secs, dt_secs, is_growing }
     }
 
     /// The film on the stage; it may still be growing.

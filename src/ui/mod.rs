@@ -2,9 +2,10 @@
 //! proposes changes; it runs no tensor operation and waits for nothing.
 //!
 //! In reading order: [`app`] is the state and one frame, [`actions`] applies
-//! what panels propose, [`live`] knows the plan on the stage, [`transport`] the
-//! clocks, [`stage`] and [`panels`] draw, [`layers`] are the GPU's share,
-//! [`command`] is the table behind keys, menus and the palette.
+//! what panels propose, [`live`] knows the plan on the stage and [`tree`] the
+//! beam search, [`transport`] the clocks, [`stage`] and [`panels`] draw,
+//! [`layers`] are the GPU's share, [`command`] is the table behind keys, menus
+//! and the palette.
 
 pub mod actions;
 pub mod app;
@@ -23,6 +24,7 @@ mod rollouts;
 pub mod stage;
 pub mod theme;
 pub mod transport;
+pub mod tree;
 mod widgets;
 
 use eframe::egui;

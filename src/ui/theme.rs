@@ -14,6 +14,7 @@ use eframe::egui::{
     TextStyle, Theme, Visuals, style::HandleShape, style::WidgetVisuals, vec2,
 };
 
+use crate::data::TokenKind;
 use crate::picture::{Mode, Palette, Rgba, time_color};
 
 /// The grid everything aligns to, in points.
@@ -150,6 +151,28 @@ impl Colors {
     /// The accent as a fill behind text.
     pub fn accent_fill(&self) -> Color32 {
         color(self.palette.panel.mix(self.palette.accent, 0.22))
+    }
+
+    /// A token of that kind: s, a, r or R; `None` is a token of the goal.
+    pub fn token(&self, kind: Option<TokenKind>) -> Color32 {
+        let tones = match kind {
+            None => return self.goal(),
+            Some(TokenKind::State) => [0x56b4e9, 0x0072b2],
+            Some(TokenKind::Action) => [0x2fbf94, 0x009e73],
+            Some(TokenKind::Reward) => [0xcc79a7, 0xb65a90],
+            Some(TokenKind::Return) => [0xf0e442, 0x8f7a00],
+        };
+        color(Rgba::hex(tones[usize::from(!self.is_dark())]))
+    }
+
+    /// The model with a context of one transition, beside [`Colors::model`].
+    pub fn short_memory(&self) -> Color32 {
+        color(Rgba::hex(if self.is_dark() { 0x2fbf94 } else { 0x009e73 }))
+    }
+
+    /// An ensemble that the model is compared with.
+    pub fn ensemble(&self) -> Color32 {
+        color(Rgba::hex(if self.is_dark() { 0xe8793f } else { 0xd55e00 }))
     }
 
     /// A plot's first and second coordinate.

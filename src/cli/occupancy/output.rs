@@ -96,6 +96,7 @@ impl Report<'_> {
             "n": answer.n(),
             "mean": moment(0),
             "std": moment(1),
+            "value": frame.value,
             "cells": frame.grid.cells,
             "total_variation": frame.total_variation.map(exact),
             "rollouts": frame.truth.is_some().then_some(frame.rollouts),
@@ -135,6 +136,10 @@ impl Report<'_> {
         println!("samples   {}, seed {}", answer.n(), request.seed);
         for (dimension, [mean, std]) in self.spec.state.iter().zip(&answer.moments) {
             println!("  {:<10}{mean:>9.4} ± {std:.4} {}", dimension.name, dimension.unit);
+        }
+        if let Some(value) = frame.value {
+            let how = if settings.steps > 1 { "γ-MVE" } else { "from the samples" };
+            println!("value     {value:.3} ({how}, the environment's reward)");
         }
         if let Some(off) = frame.total_variation {
             let (cells, n) = (COMPARED_CELLS, frame.rollouts);

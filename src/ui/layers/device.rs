@@ -36,6 +36,77 @@ pub fn buffer(
     })
 }
 
+/// What layers bind: a view of that many bytes, alone or with an image of
+/// numbers that are read cell by cell and not mixed.
+pub fn layouts(device: &wgpu::Device, view_size: u64) -> [wgpu::BindGroupLayout; 2] {
+    let view = entry(0, wgpu::ShaderStages::VERTEX_FRAGMENT, uniform(view_size));
+    let numbers = wgpu::BindingType::Texture {
+        sample_type: wgpu::TextureSampleType::Float { filterable: false },
+        view_dimension: wgpu::TextureViewDimension::D2,
+        multisampled: false,
+    };
+    let image = entry(1, wgpu::ShaderStages::FRAGMENT, numbers);
+    [("layer view", &[view][..]), ("layer view and image", &[view, image])].map(
+        |(label, entries)| {
+            let label = Some(label);
+            device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries })
+        },
+    )
+}
+
+/// Bind a view and, for the second of [`layouts`], an image.
+pub fn bind(
+    device: &wgpu::Device,
+    layout: &wgpu::BindGroupLayout,
+    view: &wgpu::Buffer,
+    image: Option<&wgpu::Texture>,
+) -> wgpu::BindGroup {
+    let cells = image.map(|image| image.create_view(&wgpu::TextureViewDescriptor::default()));
+    let mut entries = vec![wgpu::BindGroupEntry { binding: 0, resource: view.as_entire_binding() }];
+    entries.extend(cells.as_ref().map(|cells| wgpu::BindGroupEntry {
+        binding: 1,
+        resource: wgpu::BindingResource::TextureView(cells),
+    }));
+    let label = Some("layer");
+    device.create_bind_group(&wgpu::BindGroupDescriptor { label, layout, entries: &entries })
+}
+
+/// A square image of `side` numbers a side.
+pub fn image(device: &wgpu::Device, label: &'static str, side: usize) -> wgpu::Texture {
+    device.create_texture(&wgpu::TextureDescriptor {
+        label: Some(label),
+        size: square(side),
+        mip_level_count: 1,
+        sample_count: 1,
+        dimension: wgpu::TextureDimension::D2,
+        format: wgpu::TextureFormat::R32Float,
+        usage: wgpu::TextureUsages::TEXTURE_BINDING | wgpu::TextureUsages::COPY_DST,
+        view_formats: &[],
+    })
+}
+
+/// Fill an image row by row.
+pub fn write_image(queue: &wgpu::Queue, image: &wgpu::Texture, side: usize, numbers: &[f32]) {
+    if side == 0 || numbers.len() != side * side {
+        return;
+    }
+    queue.write_texture(
+        image.as_image_copy(),
+        bytemuck::cast_slice(numbers),
+        wgpu::TexelCopyBufferLayout {
+            offset: 0,
+            bytes_per_row: Some((side * size_of::<f32>()) as u32),
+            rows_per_image: None,
+        },
+        square(side),
+    );
+}
+
+fn square(side: usize) -> wgpu::Extent3d {
+    let side = side.max(1) as u32;
+    wgpu::Extent3d { width: side, height: side, depth_or_array_layers: 1 }
+}
+
 /// Replace a buffer that has become too small.
 pub fn grow(
     device: &wgpu::Device,

@@ -2,7 +2,7 @@
 
 use eframe::egui::{Color32, Mesh, Pos2, Rect, Shape, Stroke};
 
-use super::{Batch, Field, Points, field_color};
+use super::{Batch, ColorMap, Field, Matrix, Points, Scale, field_color};
 
 /// Most shapes a batch may become: this path is for tests, not for speed.
 const MAX_SHAPES: usize = 400;
@@ -35,6 +35,7 @@ pub fn shapes(batch: &Batch, screen_from_world: impl Fn([f32; 2]) -> Pos2) -> Ve
                 .collect()
         }
         Points::Field(field) => vec![mesh(field, screen_from_world)],
+        Points::Matrix(matrix) => vec![cells(matrix, screen_from_world)],
     }
 }
 
@@ -48,6 +49,19 @@ fn mesh(field: &Field, screen_from_world: impl Fn([f32; 2]) -> Pos2) -> Shape {
         let ink = color(field_color(map, scale, share).to_array());
         let rect = Rect::from_two_pos(screen_from_world([x0, y0]), screen_from_world([x1, y1]));
         mesh.add_colored_rect(rect, ink);
+    }
+    Shape::mesh(mesh)
+}
+
+/// One color a cell, for some of the cells.
+fn cells(matrix: &Matrix, screen_from_world: impl Fn([f32; 2]) -> Pos2) -> Shape {
+    let mut mesh = Mesh::default();
+    let side = matrix.side().max(1);
+    for (index, share) in matrix.shares().iter().enumerate().filter(|(_, share)| **share >= 0.0) {
+        let [x0, y0, x1, y1] = matrix.cell(index / side, index % side);
+        let rect = Rect::from_two_pos(screen_from_world([x0, y0]), screen_from_world([x1, y1]));
+        let ink = field_color(ColorMap::Density, Scale::SquareRoot, *share).to_array();
+        mesh.add_colored_rect(rect, color(ink));
     }
     Shape::mesh(mesh)
 }

@@ -5,6 +5,7 @@
 //! and batches of points into draws. Where there is no GPU state (tests), the
 //! same batches become egui shapes in [`fallback`].
 
+mod attention;
 mod device;
 pub mod fallback;
 mod field;
@@ -19,7 +20,8 @@ use std::sync::Arc;
 
 use eframe::egui_wgpu::{self, wgpu};
 
-use device::{PipelineConfig, buffer, entry, pipeline, uniform};
+pub use attention::{Matrix, MatrixCorners};
+use device::{PipelineConfig, buffer, image, pipeline};
 pub use field::{ColorMap, Field, FieldCell, Scale, color as field_color, view as field_view};
 pub use ground::{Ground, GroundVertex, screen_view};
 pub use particles::{Particle, Particles};
@@ -46,13 +48,15 @@ enum Geometry {
     Strips { corners: u32, taps: &'static [&'static [wgpu::VertexAttribute]] },
     /// Corners of indexed triangles.
     Triangles(&'static [wgpu::VertexAttribute]),
+    /// A strip of four corners each, over an image of numbers at binding 1.
+    Image(&'static [wgpu::VertexAttribute]),
 }
 
 impl Geometry {
     fn taps(&self) -> usize {
         match self {
             Self::Strips { taps, .. } => taps.len(),
-            Self::Triangles(_) => 1,
+            Self::Triangles(_) | Self::Image(_) => 1,
         }
     }
 
@@ -68,19 +72,21 @@ impl Geometry {
             Self::Triangles(attributes) => {
                 vec![layout(wgpu::VertexStepMode::Vertex, attributes)]
             }
+            Self::Image(attributes) => vec![layout(wgpu::VertexStepMode::Instance, attributes)],
         }
     }
 
     fn topology(&self) -> wgpu::PrimitiveTopology {
         match self {
-            Self::Strips { .. } => wgpu::PrimitiveTopology::TriangleStrip,
+            Self::Strips { .. } | Self::Image(_) => wgpu::PrimitiveTopology::TriangleStrip,
             Self::Triangles(_) => wgpu::PrimitiveTopology::TriangleList,
         }
     }
 }
 
 /// Every layer there is.
-pub const ALL: &[Layer] = &[trajectories::LAYER, particles::LAYER, ground::LAYER, field::LAYER];
+pub const ALL: &[Layer] =
+    &[trajectories::LAYER, particles::LAYER, ground::LAYER, field::LAYER, attention::LAYER];
 
 /// Points of one layer, shared with the renderer.
 #[derive(Clone)]
@@ -93,6 +99,8 @@ pub enum Points {
     Ground(Arc<Ground>),
     /// Numbers on a grid.
     Field(Arc<Field>),
+    /// A matrix of weights.
+    Matrix(Arc<Matrix>),
 }
 
 impl Points {
@@ -102,6 +110,7 @@ impl Points {
             Self::Particles(_) => 1,
             Self::Ground(_) => 2,
             Self::Field(_) => 3,
+            Self::Matrix(_) => 4,
         }
     }
 
@@ -111,6 +120,7 @@ impl Points {
             Self::Particles(particles) => bytemuck::cast_slice(particles.points()),
             Self::Ground(ground) => bytemuck::cast_slice(ground.vertices()),
             Self::Field(field) => bytemuck::cast_slice(field.cells()),
+            Self::Matrix(matrix) => bytemuck::cast_slice(matrix.points()),
         }
     }
 
@@ -120,13 +130,22 @@ impl Points {
             Self::Particles(particles) => particles.points().len(),
             Self::Ground(ground) => ground.vertices().len(),
             Self::Field(field) => field.cells().len(),
+            Self::Matrix(matrix) => matrix.points().len(),
         }
     }
 
     fn indices(&self) -> &[u32] {
         match self {
             Self::Ground(ground) => ground.indices(),
-            Self::Ribbons(_) | Self::Particles(_) | Self::Field(_) => &[],
+            Self::Ribbons(_) | Self::Particles(_) | Self::Field(_) | Self::Matrix(_) => &[],
+        }
+    }
+
+    /// Cells a side and numbers of the image the layer reads, if it does.
+    fn image(&self) -> Option<(usize, &[f32])> {
+        match self {
+            Self::Matrix(matrix) => Some((matrix.side(), matrix.shares())),
+            Self::Ribbons(_) | Self::Particles(_) | Self::Ground(_) | Self::Field(_) => None,
         }
     }
 }
@@ -164,41 +183,51 @@ struct Slot {
     buffer: wgpu::Buffer,
     indices: wgpu::Buffer,
     view: wgpu::Buffer,
+    image: Option<wgpu::Texture>,
     bind_group: wgpu::BindGroup,
+}
+
+impl Slot {
+    /// Whether a batch needs nothing new but its content.
+    fn fits(&self, points: &Points) -> bool {
+        let side = |image: &wgpu::Texture| image.width() as usize;
+        self.layer == points.layer()
+            && self.buffer.size() >= points.bytes().len() as u64
+            && self.indices.size() >= size_of_val(points.indices()) as u64
+            && self.image.as_ref().map(side) == points.image().map(|(side, _)| side.max(1))
+    }
 }
 
 /// Pipelines and buffers of all layers on one device.
 pub struct Layers {
     pipelines: Vec<wgpu::RenderPipeline>,
     view_layout: wgpu::BindGroupLayout,
+    /// For layers that also read an image.
+    image_layout: wgpu::BindGroupLayout,
     slots: HashMap<u64, Slot>,
 }
 
 impl Layers {
     /// Compile every layer for surfaces of `format`.
     pub fn new(device: &wgpu::Device, format: wgpu::TextureFormat) -> Self {
-        let view_layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-            label: Some("layer view"),
-            entries: &[entry(
-                0,
-                wgpu::ShaderStages::VERTEX_FRAGMENT,
-                uniform(size_of::<View>() as u64),
-            )],
-        });
+        let [view_layout, image_layout] = device::layouts(device, size_of::<View>() as u64);
         let pipelines = ALL
             .iter()
             .map(|layer| {
                 let config = PipelineConfig {
                     label: layer.id,
                     shader: layer.shader,
-                    layout: &view_layout,
+                    layout: match layer.geometry {
+                        Geometry::Image(_) => &image_layout,
+                        Geometry::Strips { .. } | Geometry::Triangles(_) => &view_layout,
+                    },
                     buffers: &layer.geometry.buffers(layer.stride),
                     topology: layer.geometry.topology(),
                 };
                 pipeline(device, format, &config)
             })
             .collect();
-        Self { pipelines, view_layout, slots: HashMap::new() }
+        Self { pipelines, view_layout, image_layout, slots: HashMap::new() }
     }
 
     /// Bring a batch and its view to the device; points only if they changed.
@@ -211,11 +240,7 @@ impl Layers {
     ) {
         let bytes = batch.points.bytes();
         let indices: &[u8] = bytemuck::cast_slice(batch.points.indices());
-        let fits = self.slots.get(&batch.slot).is_some_and(|slot| {
-            slot.layer == batch.points.layer()
-                && slot.buffer.size() >= bytes.len() as u64
-                && slot.indices.size() >= indices.len() as u64
-        });
+        let fits = self.slots.get(&batch.slot).is_some_and(|slot| slot.fits(&batch.points));
         if !fits {
             let slot = self.make_slot(device, batch);
             self.slots.insert(batch.slot, slot);
@@ -227,6 +252,9 @@ impl Layers {
             slot.n_indices = batch.points.indices().len();
             queue.write_buffer(&slot.buffer, 0, bytes);
             queue.write_buffer(&slot.indices, 0, indices);
+            if let (Some(image), Some((side, numbers))) = (&slot.image, batch.points.image()) {
+                device::write_image(queue, image, side, numbers);
+            }
         }
         queue.write_buffer(&slot.view, 0, bytemuck::bytes_of(view));
     }
@@ -251,6 +279,7 @@ impl Layers {
         }
         match layer.geometry {
             Geometry::Strips { corners, .. } => pass.draw(0..corners, 0..strips as u32),
+            Geometry::Image(_) => pass.draw(0..4, 0..strips as u32),
             Geometry::Triangles(_) => {
                 pass.set_index_buffer(slot.indices.slice(..), wgpu::IndexFormat::Uint32);
                 pass.draw_indexed(0..slot.n_indices as u32, 0, 0..1);
@@ -268,11 +297,9 @@ impl Layers {
         let n_bytes = size_of_val(batch.points.indices());
         let indices = make("layer indices", n_bytes, wgpu::BufferUsages::INDEX);
         let view = make("layer view", size_of::<View>(), wgpu::BufferUsages::UNIFORM);
-        let bind_group = device.create_bind_group(&wgpu::BindGroupDescriptor {
-            label: Some("layer view"),
-            layout: &self.view_layout,
-            entries: &[wgpu::BindGroupEntry { binding: 0, resource: view.as_entire_binding() }],
-        });
+        let image = batch.points.image().map(|(side, _)| image(device, "layer image", side));
+        let layout = if image.is_some() { &self.image_layout } else { &self.view_layout };
+        let bind_group = device::bind(device, layout, &view, image.as_ref());
         Slot {
             generation: 0,
             layer: batch.points.layer(),
@@ -281,6 +308,7 @@ impl Layers {
             buffer: points,
             indices,
             view,
+            image,
             bind_group,
         }
     }

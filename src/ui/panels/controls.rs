@@ -5,7 +5,7 @@ use eframe::egui::{
 };
 
 use super::INSPECTOR;
-use crate::lab::{Effect, KNOBS, Knob, KnobKind, knobs};
+use crate::lab::{Effect, Knob, KnobKind, knobs};
 use crate::ui::app::{App, Proposal};
 use crate::ui::history::EditTag;
 use crate::ui::live::{Origin, Wish};
@@ -23,7 +23,7 @@ pub fn show(app: &mut App, ui: &mut Ui) {
     let is_here = |knob: &&Knob| {
         (knob.applies)(&scene) && !INSPECTOR.iter().any(|section| section.title == knob.group)
     };
-    for knob in KNOBS.iter().filter(is_here) {
+    for knob in knobs::all().filter(is_here) {
         if knob.group != group {
             group = knob.group;
             ui.add_space(GRID);

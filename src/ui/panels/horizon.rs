@@ -28,16 +28,38 @@ const MASS: f64 = 0.95;
 
 /// Show the section.
 pub fn show(app: &mut App, ui: &mut Ui) {
+    controls::knob(app, ui, "occupancy.discount");
     controls::knob(app, ui, "occupancy.long_discount");
     controls::knob(app, ui, "occupancy.steps");
     let settings = asking::settings(app);
     let dt_secs = f64::from(app.place.spec.dt_secs);
     match figures(&settings) {
-        Ok(figures) => draw(ui, &figures, dt_secs),
+        Ok(figures) => {
+            value(app, ui, &settings);
+            draw(ui, &figures, dt_secs);
+        }
         Err(message) => {
             ui.label(muted(ui, message));
         }
     }
+}
+
+/// What the source state is worth, from the chain and a value for its tail.
+fn value(app: &App, ui: &mut Ui, settings: &OccupancySettings) {
+    let frame = app.field.asking.truth().map(|(frame, _)| frame);
+    let found = frame.and_then(|frame| frame.value);
+    let text = found.map_or_else(|| "-".into(), |value| format!("{value:.2}"));
+    let (name, help) = match settings.steps {
+        0 | 1 => {
+            ("V of the source", "1/(1-γ) times the mean reward of the samples (Equation 3.6).")
+        }
+        _ => (
+            "V of the source, γ-MVE",
+            "Weighted rewards along the chain, and the same model's value at the long discount for \
+             the tail (Theorem 2). It needs a long discount that the weights were trained for.",
+        ),
+    };
+    fact(ui, name, text).on_hover_text(help);
 }
 
 /// Everything the section shows.

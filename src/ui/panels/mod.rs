@@ -1,13 +1,16 @@
 //! Panels: one file and one row in a table each.
 
+pub mod attention;
 pub mod candidates;
 pub mod controls;
 pub mod curves;
 pub mod denoise;
+pub mod dream;
 pub mod horizon;
 pub mod model_card;
 pub mod occupancy;
 pub mod question;
+pub mod search;
 pub mod status;
 pub mod top_bar;
 pub mod value;
@@ -19,7 +22,7 @@ use super::app::App;
 use super::theme::strong;
 use super::{stage, theme, transport};
 use crate::lab::Scene;
-use crate::lab::knobs::{is_diffuser, is_gamma};
+use crate::lab::knobs::{is_diffuser, is_gamma, is_trajectory};
 
 /// Sections of the inspector that hold the knobs of the group of that name.
 const OCCUPANCY: &str = "Occupancy";
@@ -86,6 +89,27 @@ pub const INSPECTOR: &[Section] = &[
         show: horizon::show,
     },
     Section {
+        id: "search",
+        title: "Beam search",
+        help: search::HELP,
+        applies: is_trajectory,
+        show: search::show,
+    },
+    Section {
+        id: "attention",
+        title: "Attention",
+        help: attention::HELP,
+        applies: is_trajectory,
+        show: attention::show,
+    },
+    Section {
+        id: "dream",
+        title: "Dream",
+        help: dream::HELP,
+        applies: is_trajectory,
+        show: dream::show,
+    },
+    Section {
         id: "denoise",
         title: "Denoising",
         help: "From noise to plan, step by step. The chain is read from left to right.",
@@ -137,7 +161,13 @@ pub fn show(app: &mut App, ui: &mut Ui) {
         .exact_size(STATUS_HEIGHT)
         .frame(bar(0))
         .show_separator_line(false)
-        .show(ui, |ui| status::show(app, ui));
+        .show(ui, |ui| {
+            if stage::tree::is_here(app) {
+                search::status_line(app, ui);
+            } else {
+                status::show(app, ui);
+            }
+        });
     Panel::bottom("transport")
         .exact_size(transport::bar::HEIGHT)
         .frame(bar(0))

@@ -36,7 +36,7 @@ pub fn show(app: &mut App, ui: &mut Ui) {
 }
 
 /// Device and weights, at the right.
-fn weights(app: &App, ui: &mut Ui, colors: Colors) {
+pub(super) fn weights(app: &App, ui: &mut Ui, colors: Colors) {
     let status = app.session.status();
     ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
         let preset = app.session.scene().model.preset().name();
@@ -75,11 +75,11 @@ fn prediction(app: &App, ui: &mut Ui) {
     });
 }
 
-fn figure(ui: &Ui, text: &str) -> egui::RichText {
+pub(super) fn figure(ui: &Ui, text: &str) -> egui::RichText {
     small(text).color(Colors::of(ui.ctx()).ink())
 }
 
-fn planning(status: &Status) -> String {
+pub(super) fn planning(status: &Status) -> String {
     match (&status.phase, status.plan_ms) {
         (Phase::Loading, _) => "loading the weights".into(),
         (Phase::Failed, _) => "no planner".into(),
@@ -103,7 +103,7 @@ fn training(status: &Status) -> String {
 }
 
 /// A success rate with its standard error and count.
-fn success(reached: usize, trials: usize) -> String {
+pub(super) fn success(reached: usize, trials: usize) -> String {
     if trials == 0 {
         return "reached: no rollout yet".into();
     }

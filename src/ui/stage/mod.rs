@@ -8,6 +8,7 @@ pub mod input;
 mod overlay;
 pub mod still;
 mod things;
+pub mod tree;
 pub mod walls;
 
 use eframe::egui::{self, Rect, Sense, Ui};
@@ -131,6 +132,9 @@ fn inner(rect: Rect) -> Rect {
 pub fn show(app: &mut App, ui: &mut Ui) {
     if field::is_here(app) {
         return field::show(app, ui);
+    }
+    if tree::is_here(app) {
+        return tree::show(app, ui);
     }
     let rect = ui.available_rect_before_wrap();
     app.stage.rect = Some(rect);

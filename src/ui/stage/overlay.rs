@@ -189,7 +189,7 @@ fn legend(app: &App, ui: &Ui, rect: Rect, colors: Colors) {
     }
 }
 
-fn ramp(painter: &Painter, rect: Rect) {
+pub(super) fn ramp(painter: &Painter, rect: Rect) {
     let mut mesh = Mesh::default();
     let slices = 16;
     for slice in 0..=slices {

@@ -8,6 +8,7 @@ use crate::lab::knobs;
 use crate::ui::app::{App, Proposal};
 use crate::ui::command;
 use crate::ui::icons::{self, Icon};
+use crate::ui::stage;
 use crate::ui::theme::{Colors, GRID, number, small};
 use crate::ui::widgets::tip_of;
 
@@ -21,7 +22,7 @@ const FIXED_WIDTH: f32 = 620.0;
 /// Show the bar.
 pub fn show(app: &mut App, ui: &mut Ui) {
     let extent = app.extent();
-    let has_chain = knobs::is_diffuser(app.session.scene());
+    let has_chain = knobs::acts(app.session.scene());
     ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
         ui.spacing_mut().item_spacing.x = 2.0;
         buttons(app, ui);
@@ -61,12 +62,38 @@ fn command_button(app: &mut App, ui: &mut Ui, icon: Icon, id: &str, selected: bo
     }
 }
 
+/// What the chain's clock is called and counts.
+struct ChainWords {
+    name: &'static str,
+    help: &'static str,
+    scrubber: &'static str,
+    unit: &'static str,
+    text_width: f32,
+}
+
+const DENOISING: ChainWords = ChainWords {
+    name: "Denoising",
+    help: "Scrub the chain from noise to plan",
+    scrubber: "Denoising step",
+    unit: "",
+    text_width: 40.0,
+};
+
+const SEARCH: ChainWords = ChainWords {
+    name: "Search",
+    help: "Scrub the shown search, token by token",
+    scrubber: "Search token",
+    unit: "Token ",
+    text_width: 84.0,
+};
+
 fn chain(app: &mut App, ui: &mut Ui, extent: &Extent, width: f32) {
-    clock_label(app, ui, Clock::Denoising, "Denoising", "Scrub the chain from noise to plan");
+    let words = if stage::tree::is_here(app) { &SEARCH } else { &DENOISING };
+    clock_label(app, ui, Clock::Denoising, words.name, words.help);
     let end = extent.chain_steps.max(1) as f64;
     let ready = f64::from(extent.chain_ready);
     let mut position = f64::from(app.transport.chain);
-    let response = scrubber(ui, "Denoising step", &mut position, end, width);
+    let response = scrubber(ui, words.scrubber, &mut position, end, width);
     if response.changed() {
         app.transport.clock = Clock::Denoising;
         app.transport.playing = false;
@@ -75,9 +102,9 @@ fn chain(app: &mut App, ui: &mut Ui, extent: &Extent, width: f32) {
     let text = if extent.chain_steps == 0 {
         "-".to_owned()
     } else {
-        format!("{:.0}/{}", app.transport.chain.floor(), extent.chain_steps)
+        format!("{}{:.0}/{}", words.unit, app.transport.chain.floor(), extent.chain_steps)
     };
-    fixed_text(ui, text, 40.0);
+    fixed_text(ui, text, words.text_width);
 }
 
 fn time(app: &mut App, ui: &mut Ui, extent: &Extent, width: f32) {

@@ -1,10 +1,12 @@
-//! The two clocks: how far the noise has become a plan, and how far the ball
-//! has followed it.
+//! The two clocks: how far the noise has become a plan or a search has grown,
+//! and how far the ball has followed it.
 
 pub mod bar;
 
 /// Seconds the whole denoising chain takes at speed 1.
 pub const CHAIN_SECS: f32 = 0.7;
+/// Seconds a whole beam search takes to grow at speed 1.
+pub const SEARCH_SECS: f32 = 1.2;
 /// Slowest and fastest playback.
 pub const SPEEDS: [f32; 2] = [0.05, 8.0];
 /// How far a jump goes along the environment clock, in seconds.
@@ -13,7 +15,7 @@ const JUMP_SECS: f32 = 0.5;
 /// Which clock the keys and the play button drive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clock {
-    /// Steps of the denoising chain.
+    /// Steps of the denoising chain, or tokens of a search.
     Denoising,
     /// Environment time.
     Environment,
@@ -22,14 +24,18 @@ pub enum Clock {
 /// What there is to play.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Extent {
-    /// Denoising steps in the whole chain.
+    /// Denoising steps in the whole chain, or tokens of the search.
     pub chain_steps: usize,
     /// The farthest chain position computed so far, at most `chain_steps`.
     pub chain_ready: f32,
+    /// Seconds the whole chain takes at speed 1.
+    pub chain_secs: f32,
     /// Length of the rollout in seconds.
     pub time_secs: f32,
     /// Seconds between states.
     pub dt_secs: f32,
+    /// Whether the rollout is still being computed.
+    pub is_growing: bool,
 }
 
 /// Both clocks and how they run.
@@ -84,7 +90,7 @@ impl Transport {
         if extent.chain_steps == 0 {
             return false;
         }
-        let rate = end / CHAIN_SECS * self.speed;
+        let rate = end / extent.chain_secs.max(1e-3) * self.speed;
         // The chain may still be growing: wait at its tip.
         self.chain = (self.chain + dt_secs * rate).min(extent.chain_ready);
         if self.chain >= end {
@@ -103,6 +109,11 @@ impl Transport {
             return false;
         }
         self.time_secs += dt_secs * self.speed;
+        if self.time_secs >= extent.time_secs && extent.is_growing {
+            // More is on its way: wait at the tip.
+            self.time_secs = extent.time_secs;
+            return false;
+        }
         if self.time_secs >= extent.time_secs {
             if self.looping {
                 self.time_secs = 0.0;
@@ -120,7 +131,9 @@ impl Transport {
         if self.playing {
             let at_end = match self.clock {
                 Clock::Denoising => self.chain >= extent.chain_steps as f32,
-                Clock::Environment => self.time_secs >= extent.time_secs - 1e-4,
+                Clock::Environment => {
+                    !extent.is_growing && self.time_secs >= extent.time_secs - 1e-4
+                }
             };
             if at_end {
                 self.to_start();
@@ -192,8 +205,14 @@ impl Transport {
 mod tests {
     use super::*;
 
-    const EXTENT: Extent =
-        Extent { chain_steps: 5, chain_ready: 5.0, time_secs: 2.0, dt_secs: 0.01 };
+    const EXTENT: Extent = Extent {
+        chain_steps: 5,
+        chain_ready: 5.0,
+        chain_secs: CHAIN_SECS,
+        time_secs: 2.0,
+        dt_secs: 0.01,
+        is_growing: false,
+    };
 
     #[test]
     fn the_chain_plays_in_its_time_and_hands_over_to_the_ball() {
@@ -216,6 +235,19 @@ mod tests {
         let growing = Extent { chain_ready: 1.0, ..EXTENT };
         assert!(!transport.advance(10.0, &growing));
         assert_eq!((transport.chain, transport.clock), (1.0, Clock::Denoising));
+    }
+
+    #[test]
+    fn a_growing_rollout_is_waited_for_at_its_tip() {
+        let mut transport = Transport { clock: Clock::Environment, ..Transport::default() };
+        let growing = Extent { is_growing: true, ..EXTENT };
+        assert!(!transport.advance(10.0, &growing));
+        assert!(transport.playing && transport.time_secs == 2.0);
+        transport.toggle(&growing);
+        transport.toggle(&growing);
+        assert_eq!(transport.time_secs, 2.0, "going on is not starting over");
+        let longer = Extent { time_secs: 3.0, ..growing };
+        assert!(transport.advance(0.5, &longer) && transport.time_secs == 2.5);
     }
 
     #[test]

@@ -46,11 +46,13 @@ fn place_at(app: &App, panes: &[Pane], at: Pos2) -> Option<[f32; 2]> {
     legal(app, pane_at(panes, at)?.world_from_screen(at))
 }
 
-fn legal(app: &App, place: [f32; 2]) -> Option<[f32; 2]> {
+/// The legal place nearest to a state.
+pub fn legal(app: &App, place: [f32; 2]) -> Option<[f32; 2]> {
     app.place.legal(place).filter(|place| app.place.workspace.is_free(*place))
 }
 
-fn zoom_and_pan(app: &mut App, ui: &Ui, response: &Response, panes: &[Pane]) {
+/// The wheel magnifies, the middle button moves the picture.
+pub fn zoom_and_pan(app: &mut App, ui: &Ui, response: &Response, panes: &[Pane]) {
     if let Some(at) = response.hover_pos()
         && let Some(pane) = panes.iter().find(|pane| pane.rect.contains(at))
     {

@@ -6,11 +6,11 @@
 //! [`words`] draw.
 
 pub mod asking;
-mod axes;
+pub(super) mod axes;
 pub mod input;
-mod paint;
+pub(in crate::ui) mod paint;
 pub mod pane;
-mod pendulum;
+pub(super) mod pendulum;
 pub mod rewards;
 pub mod run;
 mod shots;

@@ -125,7 +125,7 @@ fn density(
 }
 
 /// Add a batch, by GPU if there is one.
-fn draw(painter: &Painter, batch: Batch, pane: &Pane, ppp: f32, opacity: f32, by: Renderer) {
+pub fn draw(painter: &Painter, batch: Batch, pane: &Pane, ppp: f32, opacity: f32, by: Renderer) {
     if by == Renderer::Shapes {
         painter.extend(fallback::shapes(&batch, |world| pane.screen_from_world(world)));
         return;
@@ -187,7 +187,14 @@ fn rewards(app: &App, painter: &Painter, pane: &Pane, index: usize, ppp: f32) {
     draw(painter, batch, pane, ppp, REWARDS, app.renderer());
 }
 
-fn obstacles(app: &mut App, ui: &Ui, painter: &Painter, pane: &Pane, index: usize, colors: Colors) {
+pub fn obstacles(
+    app: &mut App,
+    ui: &Ui,
+    painter: &Painter,
+    pane: &Pane,
+    index: usize,
+    colors: Colors,
+) {
     let renderer = app.renderer();
     if pane.is_rows {
         let layout = &app.place.layout;

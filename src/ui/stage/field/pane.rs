@@ -166,7 +166,7 @@ fn plane(place: &Place) -> [f32; 4] {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::ui) mod tests {
     use super::*;
     use crate::env::EnvironmentConfig;
 

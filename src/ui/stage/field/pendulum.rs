@@ -15,7 +15,7 @@ use crate::ui::theme::{Colors, SMALL};
 /// Most faint pendulums, drawn from the model's samples.
 const GHOSTS: usize = 96;
 /// Radius of the bob in points.
-const BOB: f32 = 13.0;
+pub const BOB: f32 = 13.0;
 /// Angular velocity that a full half turn of the arrow stands for, in rad/s.
 const FULL_SPEED: f32 = 8.0;
 
@@ -50,7 +50,7 @@ pub fn show(app: &mut App, ui: &Ui, rect: Rect) {
 }
 
 /// Where the bob is; positive angles are counterclockwise from the top.
-fn bob_at(pivot: Pos2, length: f32, theta: f32) -> Pos2 {
+pub fn bob_at(pivot: Pos2, length: f32, theta: f32) -> Pos2 {
     pivot + vec2(-theta.sin(), -theta.cos()) * length
 }
 
@@ -76,7 +76,7 @@ fn ghosts(app: &App, painter: &Painter, pivot: Pos2, length: f32, colors: Colors
 }
 
 /// An arc from the bob as long as it is fast.
-fn arrow(painter: &Painter, pivot: Pos2, radius: f32, theta: f32, speed: f32, colors: Colors) {
+pub fn arrow(painter: &Painter, pivot: Pos2, radius: f32, theta: f32, speed: f32, colors: Colors) {
     let turn = (speed / FULL_SPEED).clamp(-1.0, 1.0) * PI / 2.0;
     if turn.abs() < 0.03 {
         return;
@@ -92,7 +92,7 @@ fn arrow(painter: &Painter, pivot: Pos2, radius: f32, theta: f32, speed: f32, co
     painter.line_segment([head[0], bob_at(pivot, radius - 5.0, back)], stroke);
 }
 
-fn grab(app: &mut App, ui: &Ui, pivot: Pos2, bob: Pos2, theta: f32) {
+pub fn grab(app: &mut App, ui: &Ui, pivot: Pos2, bob: Pos2, theta: f32) {
     let rect = Rect::from_center_size(bob, vec2(BOB, BOB) * 2.4);
     let response = ui.interact(rect, Id::unique("pendulum bob"), Sense::drag());
     response.widget_info(|| {

@@ -1,0 +1,206 @@
+//! Keys and values of everything a search has read, and which of them each
+//! row descends from.
+
+use super::attention::Weights;
+use super::wide::{LANES, Lanes};
+
+/// What one search has read so far. Its allocations outlive the search.
+///
+/// A key and its value lie in a slot. Rows own no slots, only the numbers of
+/// those they attend to: beams that are reordered or split copy numbers, and a
+/// beginning that rows share is stored once.
+#[derive(Default)]
+pub struct Cache {
+    /// Per layer `[slots, pitch]`.
+    layers: Vec<Vec<Lanes>>,
+    /// Lanes per slot.
+    pitch: usize,
+    used: usize,
+    /// Slots that each row attends to, `[rows, stride]`, of which the first
+    /// `attended` count.
+    lineage: Vec<u32>,
+    spare: Vec<u32>,
+    stride: usize,
+    attended: usize,
+    rows: usize,
+    len: usize,
+    scratch: Vec<Scratch>,
+}
+
+/// Working memory of one thread.
+#[derive(Default)]
+pub struct Scratch {
+    /// Residual stream `[rows, width]`.
+    pub x: Vec<f32>,
+    /// Normalized `[rows, width]`.
+    pub normal: Vec<f32>,
+    /// Queries, padded.
+    pub query: Vec<Lanes>,
+    /// What attention returns, padded.
+    pub mixed: Vec<Lanes>,
+    /// Inside the perceptron `[rows, 4 width]`.
+    pub hidden: Vec<f32>,
+    /// Attention's own.
+    pub weights: Weights,
+}
+
+impl Scratch {
+    /// Make room for `rows` rows.
+    pub fn resize(&mut self, rows: usize, width: usize, lanes: usize) {
+        self.x.resize(rows * width, 0.0);
+        self.normal.resize(rows * width, 0.0);
+        self.query.resize(rows * lanes, [0.0; LANES]);
+        self.mixed.resize(rows * lanes, [0.0; LANES]);
+        self.hidden.resize(4 * rows * width, 0.0);
+    }
+}
+
+/// One layer's slots as one thread sees them.
+pub struct LayerStore<'a> {
+    /// Read earlier.
+    pub old: &'a [Lanes],
+    /// Being written by this thread.
+    pub own: &'a mut [Lanes],
+}
+
+/// What one thread works with.
+pub struct Part<'a> {
+    /// Working memory.
+    pub scratch: &'a mut Scratch,
+    /// Per layer.
+    pub layers: Vec<LayerStore<'a>>,
+}
+
+/// The slots that rows attend to.
+#[derive(Clone, Copy)]
+pub struct Lineage<'a> {
+    slots: &'a [u32],
+    stride: usize,
+    attended: usize,
+}
+
+impl<'a> Lineage<'a> {
+    /// Those of `row`.
+    pub fn of(&self, row: usize) -> &'a [u32] {
+        &self.slots[row * self.stride..][..self.attended]
+    }
+}
+
+impl Cache {
+    /// Tokens per row so far; goals do not count.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether no token has been read.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Slots a row attends to, before its next token.
+    pub fn attended(&self) -> usize {
+        self.attended
+    }
+
+    /// Whether the contents have this many layers and lanes per slot.
+    pub fn fits(&self, layers: usize, pitch: usize) -> bool {
+        self.layers.len() == layers && self.pitch == pitch
+    }
+
+    /// Forget everything; rows will attend to `stride` slots at most.
+    pub fn clear(&mut self, layers: usize, pitch: usize, stride: usize) {
+        if !self.fits(layers, pitch) {
+            self.layers.clear();
+            self.layers.resize(layers, Vec::new());
+        }
+        (self.pitch, self.stride) = (pitch, stride);
+        (self.used, self.attended, self.rows, self.len) = (0, 0, 0, 0);
+    }
+
+    /// Hand out the next `per_row` slots of each of `rows` rows, in parts of
+    /// `share` rows.
+    pub fn parts(
+        &mut self,
+        rows: usize,
+        share: usize,
+        per_row: usize,
+    ) -> (Vec<Part<'_>>, Lineage<'_>) {
+        let parts = rows.div_ceil(share.max(1));
+        let needed = (self.used + rows * per_row) * self.pitch;
+        if self.scratch.len() < parts {
+            self.scratch.resize_with(parts, Scratch::default);
+        }
+        let mut parts: Vec<Part> = self
+            .scratch
+            .iter_mut()
+            .take(parts)
+            .map(|scratch| Part { scratch, layers: Vec::with_capacity(self.layers.len()) })
+            .collect();
+        for layer in &mut self.layers {
+            if layer.len() < needed {
+                layer.resize(needed.max(layer.len() + layer.len() / 2), [0.0; LANES]);
+            }
+            let (old, new) = layer[..needed].split_at_mut(self.used * self.pitch);
+            let owns = new.chunks_mut(share * per_row * self.pitch);
+            for (part, own) in parts.iter_mut().zip(owns) {
+                part.layers.push(LayerStore { old, own });
+            }
+        }
+        let Self { ref lineage, stride, attended, .. } = *self;
+        (parts, Lineage { slots: lineage, stride, attended })
+    }
+
+    /// Keep the slots just handed out to goals.
+    pub fn keep_goals(&mut self, goals: usize) {
+        self.used += goals;
+    }
+
+    /// Keep the slots just handed out to `rows` rows of `len` tokens each,
+    /// which attend to the goals and to those of their tokens in `attended`.
+    pub fn keep_rows(&mut self, rows: usize, len: usize, attended: &[u32]) {
+        let goals = self.used;
+        self.lineage.clear();
+        self.lineage.resize(rows * self.stride, 0);
+        for (row, slots) in self.lineage.chunks_exact_mut(self.stride).enumerate() {
+            let first = goals + row * len;
+            let ids = (0..goals).chain(attended.iter().map(|token| first + *token as usize));
+            for (slot, id) in slots.iter_mut().zip(ids) {
+                *slot = id as u32;
+            }
+        }
+        self.attended = goals + attended.len();
+        (self.rows, self.len) = (rows, len);
+        self.used += rows * len;
+    }
+
+    /// Row `i` becomes a copy of old row `parents[i]` that remembers its first
+    /// `attended` slots.
+    pub fn reorder(&mut self, parents: &[usize], attended: usize) {
+        self.spare.clear();
+        self.spare.resize(parents.len() * self.stride, 0);
+        for (slots, parent) in self.spare.chunks_exact_mut(self.stride).zip(parents) {
+            let from = &self.lineage[parent * self.stride..][..attended];
+            slots[..attended].copy_from_slice(from);
+        }
+        std::mem::swap(&mut self.lineage, &mut self.spare);
+        self.attended = attended;
+        self.rows = parents.len();
+    }
+
+    /// One more token per row; `visible` when later tokens attend to it.
+    pub fn keep_step(&mut self, visible: bool) {
+        self.len += 1;
+        if visible {
+            for row in 0..self.rows {
+                self.lineage[row * self.stride + self.attended] = (self.used + row) as u32;
+            }
+            self.attended += 1;
+            self.used += self.rows;
+        }
+    }
+}

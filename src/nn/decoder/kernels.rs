@@ -1,0 +1,286 @@
+//! The arithmetic of the decoder on slices: one small matrix product with
+//! weights packed for it, layer normalization and GELU.
+//!
+//! Everything is written over [`Lanes`], which compilers turn into vector
+//! registers, and compiled once per instruction set.
+
+use std::ops::Range;
+
+use multiversion::multiversion;
+
+use super::wide::{Kernel, LANES, Lanes, Simd, dispatch};
+
+/// Columns of one panel of packed weights.
+pub const PANEL: usize = 2 * LANES;
+/// Variance floor of layer normalization.
+const EPSILON: f32 = 1e-5;
+
+/// `x W + b` with `W` `[inputs, outputs]` stored panel by panel, each
+/// `[inputs, PANEL]`, columns padded with zeros.
+pub struct Linear {
+    inputs: usize,
+    outputs: usize,
+    panels: Vec<Lanes>,
+    bias: Vec<Lanes>,
+}
+
+impl Linear {
+    /// Pack the map whose weight from `input` to `output` is `weight(output,
+    /// input)`.
+    pub fn pack(
+        [inputs, outputs]: [usize; 2],
+        weight: impl Fn(usize, usize) -> f32,
+        bias: impl Fn(usize) -> f32,
+    ) -> Self {
+        let columns = outputs.next_multiple_of(PANEL);
+        let mut panels = vec![[0.0; LANES]; inputs * columns / LANES];
+        let mut packed_bias = vec![[0.0; LANES]; columns / LANES];
+        for output in 0..outputs {
+            let (panel, column) = (output / PANEL, output % PANEL);
+            let (half, lane) = (column / LANES, column % LANES);
+            packed_bias[output / LANES][lane] = bias(output);
+            for input in 0..inputs {
+                panels[2 * (panel * inputs + input) + half][lane] = weight(output, input);
+            }
+        }
+        Self { inputs, outputs, panels, bias: packed_bias }
+    }
+
+    /// `out = x W + b` for row-major `x` `[rows, inputs]` and `out` `[rows,
+    /// outputs]`.
+    pub fn apply(&self, x: &[f32], out: &mut [f32]) {
+        dispatch(Multiply::<false> { map: self, x, out });
+    }
+
+    /// `out += x W + b`.
+    pub fn add(&self, x: &[f32], out: &mut [f32]) {
+        dispatch(Multiply::<true> { map: self, x, out });
+    }
+}
+
+/// `out = x W + b`, or `out += x W + b`.
+struct Multiply<'a, const ADD: bool> {
+    map: &'a Linear,
+    x: &'a [f32],
+    out: &'a mut [f32],
+}
+
+impl<const ADD: bool> Kernel for Multiply<'_, ADD> {
+    type Output = ();
+
+    /// Row blocks innermost: a panel stays in the first-level cache for all
+    /// of them.
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { map, x, out } = self;
+        let rows = x.len() / map.inputs;
+        assert!(x.len() == rows * map.inputs && out.len() == rows * map.outputs);
+        for (index, panel) in map.panels.chunks_exact(2 * map.inputs).enumerate() {
+            let bias = [&map.bias[2 * index], &map.bias[2 * index + 1]];
+            let columns = index * PANEL..map.outputs.min((index + 1) * PANEL);
+            let mut row = 0;
+            while row < rows {
+                let x = &x[row * map.inputs..];
+                let tile = Tile { simd, x, inputs: map.inputs, panel, bias };
+                let out = &mut out[row * map.outputs..];
+                let left = rows - row;
+                row += if S::ROWS >= 8 && left >= 8 {
+                    tile.finish::<8, ADD>(out, map.outputs, columns.clone())
+                } else if S::ROWS >= 4 && left >= 4 {
+                    tile.finish::<4, ADD>(out, map.outputs, columns.clone())
+                } else if S::ROWS >= 2 && left >= 2 {
+                    tile.finish::<2, ADD>(out, map.outputs, columns.clone())
+                } else {
+                    tile.finish::<1, ADD>(out, map.outputs, columns.clone())
+                };
+            }
+        }
+    }
+}
+
+/// A block of rows times one panel.
+struct Tile<'a, S> {
+    simd: S,
+    x: &'a [f32],
+    inputs: usize,
+    panel: &'a [Lanes],
+    bias: [&'a Lanes; 2],
+}
+
+impl<S: Simd> Tile<'_, S> {
+    #[inline(always)]
+    fn finish<const ROWS: usize, const ADD: bool>(
+        self,
+        out: &mut [f32],
+        pitch: usize,
+        columns: Range<usize>,
+    ) -> usize {
+        let Self { simd, x, inputs, panel, bias } = self;
+        let rows: [&[f32]; ROWS] = std::array::from_fn(|row| &x[row * inputs..(row + 1) * inputs]);
+        let panel = &panel[..2 * inputs];
+        let mut sums = [[simd.load(bias[0]), simd.load(bias[1])]; ROWS];
+        for input in 0..inputs {
+            let weights = [simd.load(&panel[2 * input]), simd.load(&panel[2 * input + 1])];
+            for row in 0..ROWS {
+                let factor = simd.splat(rows[row][input]);
+                sums[row][0] = simd.fma(factor, weights[0], sums[row][0]);
+                sums[row][1] = simd.fma(factor, weights[1], sums[row][1]);
+            }
+        }
+        for (row, sums) in sums.into_iter().enumerate() {
+            let mut lanes = [[0.0; LANES]; 2];
+            simd.store(sums[0], &mut lanes[0]);
+            simd.store(sums[1], &mut lanes[1]);
+            let out = &mut out[row * pitch..][columns.clone()];
+            for (out, sum) in out.iter_mut().zip(lanes.as_flattened()) {
+                *out = if ADD { *out + sum } else { *sum };
+            }
+        }
+        ROWS
+    }
+}
+
+/// Rows of `x` `[rows, width]` with mean 0 and variance 1: layer
+/// normalization without its affine map, which the next product has absorbed.
+#[multiversion(targets("x86_64+avx512f+avx512vl+fma", "x86_64+avx2+fma"))]
+pub fn normalize(x: &[f32], width: usize, out: &mut [f32]) {
+    for (x, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
+        let count = width as f32;
+        let mean = sum(x, |value| value) / count;
+        let variance = sum(x, |value| (value - mean) * (value - mean)) / count;
+        let scale = 1.0 / (variance + EPSILON).sqrt();
+        for (out, x) in out.iter_mut().zip(x) {
+            *out = (x - mean) * scale;
+        }
+    }
+}
+
+/// Sum of `f` in a fixed order that vectors can follow.
+#[inline(always)]
+fn sum(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
+    let mut lanes = [0.0; LANES];
+    let (chunks, rest) = x.as_chunks::<LANES>();
+    for chunk in chunks {
+        for lane in 0..LANES {
+            lanes[lane] += f(chunk[lane]);
+        }
+    }
+    for (lane, value) in lanes.iter_mut().zip(rest) {
+        *lane += f(*value);
+    }
+    let mut half = LANES / 2;
+    while half > 0 {
+        for lane in 0..half {
+            lanes[lane] += lanes[lane + half];
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
+/// `x <- x (1 + erf(x / sqrt 2)) / 2`, the exact GELU.
+#[multiversion(targets("x86_64+avx512f+avx512vl+fma", "x86_64+avx2+fma"))]
+pub fn gelu(x: &mut [f32]) {
+    let (chunks, rest) = x.as_chunks_mut::<LANES>();
+    for chunk in chunks {
+        for x in chunk {
+            *x = 0.5 * *x * (1.0 + erf(*x * std::f32::consts::FRAC_1_SQRT_2));
+        }
+    }
+    for x in rest {
+        *x = 0.5 * *x * (1.0 + erf(*x * std::f32::consts::FRAC_1_SQRT_2));
+    }
+}
+
+/// The error function to 3e-7: a minimax quotient of odd and even polynomials
+/// on `[-4, 4]`, beyond which erf is 1 to within 2e-8.
+#[inline(always)]
+fn erf(x: f32) -> f32 {
+    let x = x.clamp(-4.0, 4.0);
+    let s = x * x;
+    let p = s * -2.726_142_3e-10 + 2.770_681_5e-8;
+    let p = p * s - 2.101_024e-6;
+    let p = p * s - 5.692_506_5e-5;
+    let p = p * s - 7.349_906_3e-4;
+    let p = p * s - 2.954_6e-3;
+    let p = p * s - 1.609_603_3e-2;
+    let q = s * -1.456_607_2e-5 - 2.133_740_6e-4;
+    let q = q * s - 1.682_827_e-3;
+    let q = q * s - 7.373_329e-3;
+    let q = q * s - 1.426_473_9e-2;
+    x * p / q
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::naive_gelu;
+    use super::super::wide::everywhere;
+    use super::*;
+    use crate::rng::Rng;
+
+    #[derive(Clone)]
+    struct Product<'a>(&'a Linear, &'a [f32]);
+
+    impl Kernel for Product<'_> {
+        type Output = [Vec<f32>; 2];
+
+        #[inline(always)]
+        fn run<S: Simd>(self, simd: S) -> Self::Output {
+            let Self(map, x) = self;
+            let mut set = vec![f32::NAN; x.len() / map.inputs * map.outputs];
+            Multiply::<false> { map, x, out: &mut set }.run(simd);
+            let mut added = vec![1.0; set.len()];
+            Multiply::<true> { map, x, out: &mut added }.run(simd);
+            [set, added]
+        }
+    }
+
+    #[test]
+    fn every_instruction_set_multiplies_any_size() {
+        let mut rng = Rng::stream(1, "products");
+        for [rows, inputs, outputs] in [[1, 5, 3], [8, 16, 32], [15, 7, 33], [29, 64, 101]] {
+            let (x, weight) = (rng.normals(rows * inputs), rng.normals(inputs * outputs));
+            let bias = rng.normals(outputs);
+            let map = Linear::pack([inputs, outputs], |o, i| weight[o * inputs + i], |o| bias[o]);
+            for [set, added] in everywhere(&Product(&map, &x)) {
+                for row in 0..rows {
+                    for output in 0..outputs {
+                        let products =
+                            (0..inputs).map(|i| x[row * inputs + i] * weight[output * inputs + i]);
+                        let expected = bias[output] + products.sum::<f32>();
+                        let at = row * outputs + output;
+                        assert!((set[at] - expected).abs() < 1e-4);
+                        assert!((added[at] - expected - 1.0).abs() < 1e-4);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn gelu_is_exact_to_3e_7_of_its_argument() {
+        let x: Vec<f32> = (-7003..=7003).map(|i| i as f32 * 1e-3).collect();
+        let mut y = x.clone();
+        gelu(&mut y);
+        for (x, y) in x.iter().zip(y) {
+            let error = f64::from(y) - naive_gelu(f64::from(*x));
+            assert!(
+                error.abs() < 3e-7 * f64::from(x.abs().max(1.0)),
+                "gelu({x}) is off by {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn normalized_rows_have_mean_zero_and_unit_variance() {
+        for width in [5, 16, 40] {
+            let mut out = vec![0.0; 3 * width];
+            normalize(&Rng::stream(2, "rows").normals(3 * width), width, &mut out);
+            for row in out.chunks_exact(width) {
+                let mean = row.iter().sum::<f32>() / width as f32;
+                let variance = row.iter().map(|x| x * x).sum::<f32>() / width as f32;
+                assert!(mean.abs() < 1e-5 && (variance - 1.0).abs() < 1e-3, "{mean} {variance}");
+            }
+        }
+    }
+}
