@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use assert_cmd::Command;
 use burn::tensor::Device;
+use egui_kittest::Harness;
+use egui_kittest::kittest::Queryable as _;
 use foresight::data::{Binning, Paths, TokenWeights, TokenWindows, discretize};
 use foresight::eval::dream::{
     DreamSettings, Dreamer, EnsembleDreamer, Episode, Manifold, Tally, TokenDreamer,
@@ -20,6 +22,7 @@ use foresight::model::learner::Learner;
 use foresight::model::trajectory::TrajectoryModel;
 use foresight::model::trajectory_learner::TrajectoryLearner;
 use foresight::rng::Rng;
+use foresight::ui::{App, AppOptions, Prepared};
 use serde_json::Value;
 
 const PENDULUM: &str = r#"
@@ -450,4 +453,51 @@ fn the_command_line_refuses_what_it_cannot_do() {
     let output = command.args(["dream", "maze2d-umaze-diffuser"]).output().unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success() && error.contains("Trajectory Transformer"), "{error}");
+}
+
+#[test]
+fn the_window_dreams_at_a_click_and_stops_at_another() {
+    let prepared = Prepared::new(AppOptions {
+        scene: Scene::parse(PENDULUM).unwrap(),
+        name: "test".into(),
+        folder: None,
+        path: None,
+        device: DeviceChoice::Cpu,
+        state_folder: None,
+        probe: None,
+    });
+    let prepared = prepared.unwrap();
+    let mut window = Harness::builder()
+        .with_size(eframe::egui::vec2(1440.0, 900.0))
+        .with_max_steps(60)
+        .build_eframe(move |cc| prepared.into_app(cc));
+    let mut wait = |what: &str, click: Option<&str>, done: &dyn Fn(&Harness<App>) -> bool| {
+        let deadline = Instant::now() + Duration::from_secs(120);
+        while !done(&window) {
+            assert!(Instant::now() < deadline, "{what} never came");
+            window.step();
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        if let Some(label) = click {
+            window.get_by_label(label).click_accesskit();
+            window.step();
+        }
+        window.step();
+    };
+    let has = |window: &Harness<App>, label: &str| window.query_by_label(label).is_some();
+    let frame = |window: &Harness<App>| window.state().tree.dream.frame(window.state());
+    wait("the section", Some("Dream from here"), &|window| has(window, "Dream from here"));
+    wait("training", None, &|window| {
+        frame(window).is_some_and(|frame| matches!(frame.stage, DreamStage::Training { .. }))
+    });
+    // The model's own dream is there before the ensemble's.
+    wait("the map", Some("ln p of the truth"), &|window| {
+        has(window, "Map of the dream") && has(window, "ensemble") && has(window, "discrete oracle")
+    });
+    wait("the button", Some("Stop dreaming"), &|window| has(window, "Stop dreaming"));
+    wait("the end", None, &|window| {
+        frame(window).is_some_and(|frame| frame.stage == DreamStage::Stopped)
+            && has(window, "Stopped; what was there stays.")
+    });
+    wait("its place", None, &|window| !has(window, "Stop dreaming"));
 }

@@ -4,6 +4,7 @@
 pub mod attention;
 pub mod beam;
 pub mod bench;
+mod card;
 pub mod checkpoint;
 pub mod device;
 pub mod dream;

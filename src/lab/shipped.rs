@@ -31,6 +31,7 @@ pub const SHIPPED: &[ShippedScene] = &[
     shipped!("maze2d-umaze-diffuser", "Maze2D U-Maze"),
     shipped!("pendulum-gamma", "Pendulum γ-model"),
     shipped!("four-rooms-gamma", "Four rooms γ-model"),
+    shipped!("four-rooms-narrow-gamma", "Four rooms γ-model, narrow doors"),
     shipped!("maze2d-umaze-gamma", "Maze2D U-Maze γ-model"),
     shipped!("four-rooms-transformer", "Four rooms Trajectory Transformer"),
     shipped!("pendulum-transformer", "Pendulum Trajectory Transformer"),

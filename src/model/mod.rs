@@ -6,6 +6,7 @@ pub mod ensemble;
 mod ensemble_learner;
 pub mod gamma;
 mod gamma_config;
+mod gamma_coordinates;
 pub mod gamma_learner;
 pub mod inpainting;
 pub mod learner;

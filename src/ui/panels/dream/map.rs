@@ -4,7 +4,9 @@
 
 use std::sync::Arc;
 
-use eframe::egui::{Color32, Painter, Rect, Role, Sense, Stroke, StrokeKind, Ui, WidgetInfo, vec2};
+use eframe::egui::{
+    Align2, Color32, FontId, Painter, Rect, Role, Sense, Stroke, StrokeKind, Ui, WidgetInfo, vec2,
+};
 
 use super::Who;
 use crate::env::EnvironmentSpec;
@@ -12,11 +14,11 @@ use crate::lab::dream::{DreamtStates, Pictured};
 use crate::picture::Rgba;
 use crate::ui::app::App;
 use crate::ui::layers::{Batch, Points, Ribbons};
-use crate::ui::stage::field::paint;
 use crate::ui::stage::field::pane::Pane;
+use crate::ui::stage::field::{axes, paint};
 use crate::ui::stage::tree::branches::lines;
 use crate::ui::stage::{tree, walls};
-use crate::ui::theme::Colors;
+use crate::ui::theme::{Colors, SMALL};
 
 /// The buffer of the lines.
 const SLOT: u64 = 420;
@@ -83,6 +85,7 @@ pub fn show(drawing: &mut Drawing, app: &App, ui: &mut Ui, picture: &Arc<Picture
     let batch = Batch { slot: SLOT, generation: drawing.generation, points };
     paint::draw(&painter, batch, &pane, ui.pixels_per_point(), 1.0, app.renderer());
     marks(&painter, &pane, picture, at, colors);
+    names(app, &painter, &pane, colors);
     painter.rect_stroke(rect, 4.0, Stroke::new(1.0, colors.line()), StrokeKind::Inside);
     response.on_hover_text(
         "Broad: the truth. Lines: likeliest dreams. Faint lines and dots: sampled dreams.",
@@ -102,6 +105,17 @@ fn ground(app: &App, painter: &Painter, pane: &Pane, colors: Colors) {
             painter.circle_filled(end, radius, colors.wall());
         }
     }
+}
+
+/// The names of the coordinates along the map's edges.
+fn names(app: &App, painter: &Painter, pane: &Pane, colors: Colors) {
+    let [x, y, ..] = app.place.spec.state.as_slice() else { return };
+    let (across, up) = if pane.is_rows { (y, x) } else { (x, y) };
+    let (font, ink) = (FontId::proportional(SMALL), colors.muted_ink());
+    let inner = pane.plot.shrink(5.0);
+    let (right, left) = (inner.right_bottom(), inner.left_top());
+    painter.text(right, Align2::RIGHT_BOTTOM, axes::label(across), font.clone(), ink);
+    painter.text(left, Align2::LEFT_TOP, axes::label(up), font, ink);
 }
 
 /// Dreams and whose they are, the most important last.

@@ -6,7 +6,7 @@
 //! [`words`] draw.
 
 pub mod asking;
-pub(super) mod axes;
+pub(in crate::ui) mod axes;
 pub mod input;
 pub(in crate::ui) mod paint;
 pub mod pane;

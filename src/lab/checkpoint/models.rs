@@ -1,0 +1,147 @@
+//! From a checkpoint to a model that fits the scene.
+
+use burn::tensor::Device;
+
+use super::{Checkpoint, CheckpointError};
+use crate::model::diffuser::{Diffuser, DiffuserConfig};
+use crate::model::gamma::{GammaConfig, GammaModel, GammaNetwork};
+use crate::model::trajectory::{TrajectoryConfig, TrajectoryModel};
+use crate::model::{ModelError, ModelNumbers};
+use crate::nn::init::Initializer;
+use crate::nn::weights;
+
+impl Checkpoint {
+    /// The model, checked against what a scene asks for.
+    ///
+    /// # Errors
+    /// Another architecture, or weights that are not finite.
+    pub fn diffuser(
+        self,
+        name: &str,
+        asked: &DiffuserConfig,
+        device: Device,
+    ) -> Result<Diffuser, CheckpointError> {
+        let ModelNumbers::Diffuser(found) = self.header.model else {
+            return Err(other_model(name, &self.header.model, "a Diffuser"));
+        };
+        found.validate()?;
+        let same = found.dims() == asked.dims()
+            && found.action_dim == asked.action_dim
+            && found.multipliers == asked.multipliers
+            && found.width == asked.width
+            && found.takes_duration() == asked.takes_duration();
+        if !same {
+            let why = format!(
+                "it holds a {} network with multipliers {:?} over {} numbers, the scene asks for {} with {:?} over {}; \
+                 change the scene's model section or its weights",
+                found.preset.name(),
+                found.multipliers,
+                found.dims(),
+                asked.preset.name(),
+                asked.multipliers,
+                asked.dims(),
+            );
+            return Err(CheckpointError::Mismatch { name: name.to_owned(), why });
+        }
+        let normalizer = self.header.normalizer.filter(|limits| limits.dims() == found.dims());
+        let Some(normalizer) = normalizer else {
+            let why = "its data limits are absent or have another size".to_owned();
+            return Err(CheckpointError::Damaged { name: name.to_owned(), why });
+        };
+        let network = found.network().init(0, &device);
+        let network = weights::import(network, self.weights).map_err(ModelError::from)?;
+        Ok(Diffuser::new(found, normalizer, network, device))
+    }
+
+    /// The gamma-model, checked against what a scene asks for.
+    ///
+    /// # Errors
+    /// Another architecture, policy or state space, or weights that are not
+    /// finite.
+    pub fn gamma(
+        self,
+        name: &str,
+        asked: &GammaConfig,
+        device: Device,
+    ) -> Result<GammaModel, CheckpointError> {
+        let ModelNumbers::Gamma(found) = self.header.model else {
+            return Err(other_model(name, &self.header.model, "a \u{3b3}-model"));
+        };
+        found.validate()?;
+        let names = |config: &GammaConfig| -> Vec<String> {
+            config.state.iter().map(|dimension| dimension.name.clone()).collect()
+        };
+        let mismatch = |why: String| CheckpointError::Mismatch { name: name.to_owned(), why };
+        let same = found.objective.is_adversarial() == asked.objective.is_adversarial()
+            && found.network() == asked.network()
+            && found.gan() == asked.gan();
+        if !same || names(&found) != names(asked) {
+            return Err(mismatch(format!(
+                "it holds a network of {} couplings, {} bins and width {} over {}, the scene asks for {}, {} and {} over {}; \
+                 change the scene's model section or its weights",
+                found.couplings,
+                found.bins,
+                found.hidden,
+                names(&found).join(", "),
+                asked.couplings,
+                asked.bins,
+                asked.hidden,
+                names(asked).join(", "),
+            )));
+        }
+        if found.policy != asked.policy {
+            return Err(mismatch(format!(
+                "it predicts the policy \"{}\", the scene asks for \"{}\"; train again or change model.policy",
+                found.policy, asked.policy
+            )));
+        }
+        let network = GammaNetwork::init(&found, &mut Initializer::new(0, &device));
+        let network = weights::import(network, self.weights).map_err(ModelError::from)?;
+        Ok(GammaModel::new(found, network, device))
+    }
+
+    /// The Trajectory Transformer, checked against what a scene asks for.
+    ///
+    /// # Errors
+    /// Another architecture, or weights that are not finite.
+    pub fn trajectory(
+        self,
+        name: &str,
+        asked: &TrajectoryConfig,
+    ) -> Result<TrajectoryModel, CheckpointError> {
+        let ModelNumbers::Trajectory(found) = self.header.model else {
+            return Err(other_model(name, &self.header.model, "a Trajectory Transformer"));
+        };
+        found.validate()?;
+        if found.network() != asked.network()
+            || found.observation != asked.observation
+            || found.stride != asked.stride
+        {
+            let why = format!(
+                "it holds {} layers of width {} over {} tokens a transition of {} steps, the scene asks for {}, {}, {} and {}; \
+                 change the scene's model section or its weights",
+                found.layers,
+                found.width,
+                found.layout.per_transition(),
+                found.stride,
+                asked.layers,
+                asked.width,
+                asked.layout.per_transition(),
+                asked.stride,
+            );
+            return Err(CheckpointError::Mismatch { name: name.to_owned(), why });
+        }
+        let Some(discretizer) = self.header.discretizer else {
+            let why = "it lacks the bins its tokens stand for".to_owned();
+            return Err(CheckpointError::Damaged { name: name.to_owned(), why });
+        };
+        Ok(TrajectoryModel::new(found, discretizer, &self.weights)?)
+    }
+}
+
+fn other_model(name: &str, found: &ModelNumbers, asked: &str) -> CheckpointError {
+    let found = found.with_article();
+    let why =
+        format!("it holds {found}, the scene asks for {asked}; change model.id or the weights");
+    CheckpointError::Mismatch { name: name.to_owned(), why }
+}
