@@ -28,6 +28,15 @@ const FIELD_MOUSE: &[(&str, &str)] = &[
     ("Double click", "fit"),
 ];
 
+/// The same where there is a tree.
+const TREE_MOUSE: &[(&str, &str)] = &[
+    ("Click", "pick a branch, or move the goal there"),
+    ("Drag", "move start or goal"),
+    ("Wheel", "zoom"),
+    ("Middle drag", "pan"),
+    ("Double click", "fit"),
+];
+
 /// Show it.
 pub fn show(ctx: &Context, scene: &Scene) -> Outcome {
     dialog(ctx, "key map", 720.0, |ui| {
@@ -38,7 +47,13 @@ pub fn show(ctx: &Context, scene: &Scene) -> Outcome {
                 for name in ["Play", "Plan", "Prediction"] {
                     group(left, name, scene);
                 }
-                let rows = if knobs::is_gamma(scene) { FIELD_MOUSE } else { MOUSE };
+                let rows = if knobs::is_gamma(scene) {
+                    FIELD_MOUSE
+                } else if knobs::is_trajectory(scene) {
+                    TREE_MOUSE
+                } else {
+                    MOUSE
+                };
                 table(left, "Mouse on the stage", rows.iter().copied());
                 for name in ["Stage", "Scene", "Window"] {
                     group(right, name, scene);
