@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::data::{TokenKind, TokenLayout};
+use crate::env::EnvironmentSpec;
 use crate::model::trajectory::TrajectoryModel;
 use crate::plan::beam::drive::{Drive, DriveRequest, SearchRecord};
 
@@ -167,13 +168,12 @@ pub fn attention(
     }
 }
 
-/// What the model's tokens stand for; `observation` and `action` are the
-/// environment's names.
-pub fn bins(model: &TrajectoryModel, observation: &[&str], action: &[&str]) -> Bins {
+/// What the model's tokens stand for in an environment.
+pub fn bins(model: &TrajectoryModel, spec: &EnvironmentSpec) -> Bins {
     let config = &model.config;
-    let seen = config.observation.iter().map(|dim| observation.get(*dim).copied());
-    let mut names: Vec<String> = seen.map(|name| name.unwrap_or("s").to_owned()).collect();
-    names.extend(action.iter().take(config.layout.actions).map(|name| (*name).to_owned()));
+    let seen = config.observation.iter().map(|dim| spec.observation.get(*dim));
+    let mut names: Vec<String> = seen.map(|seen| seen.map_or("s", |d| d.name).to_owned()).collect();
+    names.extend(spec.action.iter().take(config.layout.actions).map(|d| d.name.to_owned()));
     if config.layout.rewards {
         names.extend(["r".to_owned(), "R".to_owned()]);
     }

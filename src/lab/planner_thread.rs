@@ -209,10 +209,7 @@ impl Worker {
         let Some(opened) = &mut self.opened else { return Ok(()) };
         let OpenedModel::Trajectory(model) = &opened.model else { return Ok(()) };
         let environment = opened.environment.as_mut();
-        let names =
-            |dims: &[crate::env::Dimension]| dims.iter().map(|d| d.name).collect::<Vec<_>>();
-        let spec = environment.spec();
-        let bins = Arc::new(beam::bins(model, &names(&spec.observation), &names(&spec.action)));
+        let bins = Arc::new(beam::bins(model, environment.spec()));
         let publish = |drive: &Drive| {
             let (request, bins, drive) = (Arc::clone(request), Arc::clone(&bins), drive.clone());
             shared.beam.put(Some(Arc::new(BeamFrame { id, request, drive, bins })));

@@ -13,7 +13,7 @@
 
 use super::ModelError;
 use crate::data::Discretizer;
-use crate::nn::decoder::{Cache, Decoder};
+use crate::nn::decoder::Decoder;
 use crate::nn::weights::NamedTensors;
 
 pub use super::trajectory_config::{RateSchedule, TrajectoryConfig, TrajectorySection};
@@ -110,15 +110,5 @@ impl TrajectoryModel {
             tokens.push(0);
         }
         tokens
-    }
-
-    /// Scores after every token of one row, `[tokens, bins + 1]`.
-    pub fn logits(&self, goal: &[u16], tokens: &[u16]) -> Vec<f32> {
-        self.decoder.logits(goal, tokens)
-    }
-
-    /// A cache for [`Decoder::restart`] and [`Decoder::step`].
-    pub fn cache(&self) -> Cache {
-        Cache::default()
     }
 }

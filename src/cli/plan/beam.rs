@@ -31,10 +31,7 @@ impl PlanCommand {
         let drive = drive(environment, model, &request, None, go_on)?
             .context("the search was cancelled")?;
         let first = drive.searches.first().context("the episode has no step to plan for")?;
-        let names =
-            |dims: &[crate::env::Dimension]| dims.iter().map(|d| d.name).collect::<Vec<_>>();
-        let spec = environment.spec();
-        let bins = beam::bins(model, &names(&spec.observation), &names(&spec.action));
+        let bins = beam::bins(model, environment.spec());
         let summary = json!({
             "scene": crate::cli::scene_name(&self.scene),
             "seed": request.seed,

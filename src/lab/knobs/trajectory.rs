@@ -2,7 +2,7 @@
 
 use super::{Effect, Knob, KnobKind, index, is_trajectory, position, whole};
 use crate::lab::Scene;
-use crate::model::ModelConfig;
+use crate::model::ModelNumbers;
 use crate::plan::beam::SearchMode;
 
 const MODES: [SearchMode; 3] = [SearchMode::Likelihood, SearchMode::Reward, SearchMode::Sample];
@@ -19,11 +19,9 @@ fn share(value: f64) -> f32 {
 
 /// Whether the scene's model could maximize reward.
 fn knows_rewards(scene: &Scene) -> bool {
-    let environment = scene.make_environment();
-    match (&scene.model, environment) {
-        (ModelConfig::Trajectory(section), Ok(environment)) => {
-            section.rewards.unwrap_or(environment.spec().goal_dims.is_empty())
-        }
+    let Ok(environment) = scene.make_environment() else { return false };
+    match scene.model.resolve(environment.spec()) {
+        Ok(ModelNumbers::Trajectory(config)) => config.layout.rewards,
         _ => false,
     }
 }

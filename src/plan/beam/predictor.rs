@@ -15,7 +15,7 @@ pub struct CachedModel<'a> {
 impl<'a> CachedModel<'a> {
     /// A search's view of `model`.
     pub fn new(model: &'a TrajectoryModel) -> Self {
-        Self { model, cache: model.cache() }
+        Self { model, cache: Cache::default() }
     }
 }
 

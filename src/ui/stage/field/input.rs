@@ -143,6 +143,14 @@ fn handle(app: &mut App, ui: &Ui, pane: &Pane, index: usize, which: Handle, plac
 
 /// Arrow keys move a focused handle.
 fn nudge(app: &mut App, ui: &Ui, id: Id, pane: &Pane, which: Handle, place: [f32; 2]) {
+    if let Some(place) = nudged(app, ui, id, pane, place) {
+        put(app, which, place);
+    }
+}
+
+/// Where the arrow keys move the focused handle `id` from `place`, if one is
+/// pressed.
+pub fn nudged(app: &App, ui: &Ui, id: Id, pane: &Pane, place: [f32; 2]) -> Option<[f32; 2]> {
     let filter =
         EventFilter { horizontal_arrows: true, vertical_arrows: true, ..Default::default() };
     ui.ctx().memory_mut(|memory| memory.set_focus_lock_filter(id, filter));
@@ -150,13 +158,10 @@ fn nudge(app: &mut App, ui: &Ui, id: Id, pane: &Pane, which: Handle, place: [f32
     let across = pressed(Key::ArrowRight) - pressed(Key::ArrowLeft);
     let down = pressed(Key::ArrowDown) - pressed(Key::ArrowUp);
     if across == 0.0 && down == 0.0 {
-        return;
+        return None;
     }
     let step = vec2(across * pane.plot.width(), down * pane.plot.height()) * NUDGE;
-    let wanted = pane.world_from_screen(pane.screen_from_world(place) + step);
-    if let Some(place) = legal(app, wanted) {
-        put(app, which, place);
-    }
+    legal(app, pane.world_from_screen(pane.screen_from_world(place) + step))
 }
 
 /// Write a new place into the scene.

@@ -1,8 +1,7 @@
 //! Hands on the stage: branches to pick, start and goal to move.
 
 use eframe::egui::{
-    CursorIcon, EventFilter, Id, Key, PointerButton, Pos2, Rect, Response, Role, Sense, Ui,
-    WidgetInfo, vec2,
+    CursorIcon, Id, Key, PointerButton, Pos2, Rect, Response, Role, Sense, Ui, WidgetInfo, vec2,
 };
 
 use super::branches::{Branch, Branches, pieces};
@@ -10,7 +9,7 @@ use super::{Pictures, has_goal};
 use crate::plan::beam::EditKind;
 use crate::ui::app::App;
 use crate::ui::overlays::notices::Notice;
-use crate::ui::stage::field::input::{legal, put, zoom_and_pan};
+use crate::ui::stage::field::input::{legal, nudged, put, zoom_and_pan};
 use crate::ui::stage::field::pane::Pane;
 use crate::ui::stage::{Drag, Handle};
 use crate::ui::transport::Clock;
@@ -19,8 +18,6 @@ use crate::ui::transport::Clock;
 const CATCH: f32 = 30.0;
 /// How near the pointer has to come to a branch, in points.
 const REACH: f32 = 7.0;
-/// How far an arrow key moves a focused handle, as a share of the map.
-const NUDGE: f32 = 0.02;
 
 /// From the picked branch to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,25 +135,9 @@ fn handle(app: &mut App, ui: &Ui, pane: &Pane, which: Handle, place: [f32; 2]) {
         place_handle(app, drag.handle, drag.position);
         release(app);
     }
-    if response.has_focus() {
-        nudge(app, ui, id, pane, which, place);
-    }
-}
-
-/// Arrow keys move a focused handle.
-fn nudge(app: &mut App, ui: &Ui, id: Id, pane: &Pane, which: Handle, place: [f32; 2]) {
-    let filter =
-        EventFilter { horizontal_arrows: true, vertical_arrows: true, ..Default::default() };
-    ui.ctx().memory_mut(|memory| memory.set_focus_lock_filter(id, filter));
-    let pressed = |key| ui.input(|input| input.num_presses(key) as f32);
-    let across = pressed(Key::ArrowRight) - pressed(Key::ArrowLeft);
-    let down = pressed(Key::ArrowDown) - pressed(Key::ArrowUp);
-    if across == 0.0 && down == 0.0 {
-        return;
-    }
-    let step = vec2(across * pane.plot.width(), down * pane.plot.height()) * NUDGE;
-    let wanted = pane.world_from_screen(pane.screen_from_world(place) + step);
-    if let Some(place) = legal(app, wanted) {
+    if response.has_focus()
+        && let Some(place) = nudged(app, ui, id, pane, place)
+    {
         place_handle(app, which, place);
     }
 }
