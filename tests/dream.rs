@@ -229,7 +229,7 @@ fn memorized(paths: &Paths) -> TrajectoryModel {
         weights,
     );
     let mut learner =
-        TrajectoryLearner::new(config.clone(), Arc::new(windows.unwrap()), 1, Device::flex());
+        TrajectoryLearner::new(config.clone(), windows.unwrap(), 1, Device::flex());
     for step in 0..600 {
         learner.train_step(f64::from(step) / 600.0).unwrap();
     }

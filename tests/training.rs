@@ -5,9 +5,10 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use burn::tensor::Device;
-use foresight::lab::train::{Budget, TrainEvent, TrainOptions, train};
+use foresight::lab::train::{Budget, Orders, TrainEvent, TrainOptions, train};
 use foresight::lab::{Scene, checkpoint, open, shipped};
 use foresight::model::ModelNumbers;
 use foresight::model::diffuser_learner::DiffuserLearner;
@@ -32,16 +33,11 @@ fn scene(preset: &str) -> Scene {
 }
 
 fn run(scene: &Scene, out: &Path, steps: usize, resume: bool) {
-    let options = TrainOptions {
-        budget: Budget::Steps(steps),
-        out: out.to_path_buf(),
-        resume,
-        device_name: "test".into(),
-    };
+    let options = TrainOptions { resume, ..TrainOptions::beside(out, "test") };
+    let orders = Orders::new(Budget::Steps(steps));
     let mut saved = false;
-    let summary = train(scene, &Device::flex(), &options, &mut |event| {
-        saved |= matches!(event, TrainEvent::Saved { .. });
-        ControlFlow::Continue(())
+    let summary = train(scene, &Device::flex(), &options, &orders, &mut |event| {
+        saved |= matches!(event, TrainEvent::Saved(_));
     })
     .unwrap();
     assert!(saved && summary.steps == steps && summary.loss.is_finite());
@@ -118,19 +114,22 @@ fn training_lowers_the_loss() {
     let folder = tempfile::tempdir().unwrap();
     let scene = scene("quick");
     let options = TrainOptions {
-        budget: Budget::Steps(300),
-        out: folder.path().join("w.safetensors"),
-        resume: false,
-        device_name: "test".into(),
+        report_every: Duration::from_millis(20),
+        ..TrainOptions::beside(&folder.path().join("w.safetensors"), "test")
     };
-    let mut losses = Vec::new();
-    train(&scene, &Device::flex(), &options, &mut |event| {
-        if let TrainEvent::Training { loss, .. } = event {
-            losses.push(loss);
+    let orders = Orders::new(Budget::Steps(300));
+    let (mut losses, mut held_out) = (Vec::new(), Vec::new());
+    train(&scene, &Device::flex(), &options, &orders, &mut |event| match event {
+        TrainEvent::Training { metric, .. } => {
+            losses.push(metric.loss);
+            assert!(metric.gradient_norm.is_none_or(|norm| norm > 0.0));
         }
-        ControlFlow::Continue(())
+        TrainEvent::Saved(manifest) => held_out.push(manifest.newest().unwrap().held_out.unwrap()),
+        _ => {}
     })
     .unwrap();
+    let (first, last) = (held_out[0], held_out[held_out.len() - 1]);
+    assert!(last < 0.7 * first, "held out: {first} to {last}");
     let (first, last) = (losses[0], losses[losses.len() - 1]);
     assert!(last < 0.7 * first, "{first} to {last}");
 }

@@ -102,7 +102,7 @@ fn a_tiny_corpus_is_memorized() {
     let section: TrajectorySection = toml_section(text);
     let mut config = section.resolve(environment.spec()).unwrap();
     (config.layout, config.goal_dims, config.observation) = (layout, vec![0], vec![0]);
-    let mut learner = TrajectoryLearner::new(config, Arc::new(windows), 1, Device::flex());
+    let mut learner = TrajectoryLearner::new(config, windows, 1, Device::flex());
     let mut losses = Vec::new();
     for step in 0..300 {
         let loss = learner.train_step(f64::from(step) / 300.0).unwrap();

@@ -1,9 +1,7 @@
 //! `foresight train`: weights from a scene file.
 
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -12,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use crate::lab::Scene;
-use crate::lab::train::{Budget, TrainEvent, TrainOptions, train};
+use crate::lab::train::{Budget, Metric, Orders, TrainEvent, TrainOptions, train};
 
 /// Train a scene's model and write its weights.
 #[derive(Args, Debug)]
@@ -55,17 +53,12 @@ impl Train {
         };
         let choice = self.device.choose()?;
         let options =
-            TrainOptions { budget, out, resume: self.resume, device_name: choice.name.clone() };
-        let stop = stop_on_interrupt();
+            TrainOptions { resume: self.resume, ..TrainOptions::beside(&out, &choice.name) };
+        let orders = Arc::new(Orders::new(budget));
+        stop_on_interrupt(&orders);
         let mut report = Report::new(self.json);
-        let summary = train(&scene, &choice.device, &options, &mut |event| {
-            report.show(&event);
-            if stop.load(Ordering::Relaxed) {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
-        })?;
+        let on_event = &mut |event| report.show(&event);
+        let summary = train(&scene, &choice.device, &options, &orders, on_event)?;
         report.finish();
         let line = json!({
             "weights": summary.weights, "steps": summary.steps, "loss": summary.loss,
@@ -87,18 +80,17 @@ impl Train {
     }
 }
 
-/// True after the first Ctrl+C; the second one kills the process as usual.
-fn stop_on_interrupt() -> Arc<AtomicBool> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
+/// The first Ctrl+C stops the run; the second one kills the process as usual.
+fn stop_on_interrupt(orders: &Arc<Orders>) {
+    let orders = Arc::clone(orders);
     // Without the handler Ctrl+C still ends the run, only without a last save.
     let _ = ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::Relaxed) {
+        if orders.is_stopped() {
             std::process::exit(130);
         }
+        orders.stop();
         eprintln!("stopping after this step; press Ctrl+C again to quit at once");
     });
-    stop
 }
 
 struct Report {
@@ -118,7 +110,9 @@ impl Report {
 
     fn show(&mut self, event: &TrainEvent) {
         if self.json {
-            println!("{}", as_json(event));
+            if let Some(line) = as_json(event) {
+                println!("{line}");
+            }
             return;
         }
         match event {
@@ -127,7 +121,8 @@ impl Report {
                 self.bar.set_position((1000 * done / (*total).max(1)) as u64);
                 self.bar.set_message(format!("{done} of {total} transitions"));
             }
-            TrainEvent::Training { step, progress, loss, steps_per_sec, remaining } => {
+            TrainEvent::Training { metric, progress, remaining } => {
+                let Metric { step, loss, steps_per_sec, .. } = metric;
                 self.bar.set_prefix("training");
                 self.bar.set_position((1000.0 * progress).min(1000.0) as u64);
                 self.bar.set_message(format!(
@@ -135,7 +130,8 @@ impl Report {
                     clock(*remaining)
                 ));
             }
-            TrainEvent::Saved { .. } => {}
+            TrainEvent::Warning(why) => self.bar.println(why),
+            _ => {}
         }
     }
 
@@ -144,17 +140,22 @@ impl Report {
     }
 }
 
-fn as_json(event: &TrainEvent) -> serde_json::Value {
-    match event {
+fn as_json(event: &TrainEvent) -> Option<serde_json::Value> {
+    Some(match event {
         TrainEvent::Collecting { done, total } => {
             json!({"event": "collecting", "done": done, "total": total})
         }
-        TrainEvent::Training { step, progress, loss, steps_per_sec, remaining } => json!({
-            "event": "training", "step": step, "progress": progress, "loss": loss,
-            "steps_per_sec": steps_per_sec, "remaining_secs": remaining.as_secs_f64(),
-        }),
-        TrainEvent::Saved { path } => json!({"event": "saved", "path": path}),
-    }
+        TrainEvent::Training { metric, progress, remaining } => {
+            let mut line = json!(metric);
+            line["event"] = json!("training");
+            line["progress"] = json!(progress);
+            line["remaining_secs"] = json!(remaining.as_secs_f64());
+            line
+        }
+        TrainEvent::Saved(manifest) => json!({"event": "saved", "checkpoint": manifest.newest()}),
+        TrainEvent::Warning(why) => json!({"event": "warning", "why": why}),
+        _ => return None,
+    })
 }
 
 /// `1 h 02 min`, `3 min`, `40 s`.

@@ -127,6 +127,13 @@ impl TokenWindows {
         })
     }
 
+    /// Other weights from the next batch on; below 0 and NaN count as 0.
+    pub fn reweigh(&mut self, weights: TokenWeights) {
+        let layout = self.layout();
+        let of = |dim| weights.of(layout.kind(dim)).clamp(0.0, f32::MAX).max(0.0);
+        self.weights = (0..layout.per_transition()).map(of).collect();
+    }
+
     /// Between numbers and tokens.
     pub fn discretizer(&self) -> &Discretizer {
         &self.discretizer

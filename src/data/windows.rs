@@ -114,6 +114,30 @@ impl Windows {
     pub fn new(episodes: Arc<Episodes>, config: WindowConfig) -> Result<Self, DataError> {
         config.validate()?;
         episodes.validate()?;
+        let observations = LimitsNormalizer::fit(&episodes.observations, episodes.observation_dim)?;
+        let normalizer = if config.actions {
+            LimitsNormalizer::fit(&episodes.actions, episodes.action_dim)?.followed_by(observations)
+        } else {
+            observations
+        };
+        Self::normalized(&episodes, config, normalizer)
+    }
+
+    /// Windows of other episodes of the same sizes, normalized as these are.
+    ///
+    /// # Errors
+    /// Those of [`Windows::new`].
+    pub fn of_others(&self, episodes: &Episodes) -> Result<Self, DataError> {
+        episodes.validate()?;
+        Self::normalized(episodes, self.config.clone(), self.normalizer.clone())
+    }
+
+    fn normalized(
+        episodes: &Episodes,
+        config: WindowConfig,
+        normalizer: LimitsNormalizer,
+    ) -> Result<Self, DataError> {
+        config.validate()?;
         let segments = Segments::new(episodes.segments());
         let [_, longest] = config.duration.range();
         if segments.starts_for(longest) == 0 {
@@ -123,12 +147,6 @@ impl Windows {
                 segments.longest()
             )));
         }
-        let observations = LimitsNormalizer::fit(&episodes.observations, episodes.observation_dim)?;
-        let normalizer = if config.actions {
-            LimitsNormalizer::fit(&episodes.actions, episodes.action_dim)?.followed_by(observations)
-        } else {
-            observations
-        };
         let mut rows = Vec::with_capacity(episodes.len() * normalizer.dims());
         for i in 0..episodes.len() {
             if config.actions {

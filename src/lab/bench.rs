@@ -28,11 +28,20 @@ use crate::plan::occupancy::{MapGrid, density_map};
 use crate::plan::{PlanRequest, Planner};
 use crate::rng::Rng;
 
+/// Resident size of this process now; `None` where the system does not tell.
+pub fn memory_mib() -> Option<f64> {
+    status_mib("VmRSS:")
+}
+
 /// Largest resident size of this process so far; `None` where the system does
 /// not tell.
 pub fn peak_memory_mib() -> Option<f64> {
+    status_mib("VmHWM:")
+}
+
+fn status_mib(key: &str) -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(key))?;
     let kib: f64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
     Some(kib / 1024.0)
 }

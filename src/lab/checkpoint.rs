@@ -129,10 +129,10 @@ impl Checkpoint {
 /// A folder that cannot be written, or a full disk.
 pub fn write(path: &Path, header: &Header, weights: &NamedTensors) -> Result<(), CheckpointError> {
     let tensors = weights.iter().map(|(name, tensor)| (name.clone(), Array::Floats(tensor)));
-    write_arrays(path, header, tensors.collect())
+    write_arrays(path, header, tensors.collect()).map(drop)
 }
 
-/// Write everything needed to continue a run.
+/// Write everything needed to continue a run; answers the file's hash.
 ///
 /// # Errors
 /// A folder that cannot be written, or a full disk.
@@ -140,7 +140,7 @@ pub fn write_resume(
     path: &Path,
     header: &Header,
     state: &LearnerState,
-) -> Result<(), CheckpointError> {
+) -> Result<String, CheckpointError> {
     let mut arrays: Vec<(String, Array)> = Vec::new();
     for (name, tensor) in &state.average {
         arrays.push((name.clone(), Array::Floats(tensor)));
@@ -161,8 +161,23 @@ pub fn write_resume(
 /// # Errors
 /// As for [`Checkpoint::read`], and a file that holds only weights.
 pub fn read_resume(path: &Path) -> Result<(Header, LearnerState), CheckpointError> {
+    read_resume_checked(path, None)
+}
+
+/// Read a run to continue whose file must have the hash `expected`.
+///
+/// # Errors
+/// As for [`read_resume`], and other bytes than were written.
+pub fn read_resume_checked(
+    path: &Path,
+    expected: Option<&str>,
+) -> Result<(Header, LearnerState), CheckpointError> {
     let name = path.display().to_string();
     let bytes = files::read_limited(path, MAX_BYTES)?;
+    if expected.is_some_and(|expected| expected != hash(&bytes)) {
+        let why = "its bytes are not those that were written".to_owned();
+        return Err(CheckpointError::Damaged { name, why });
+    }
     let (header, tensors) = unpack(&name, &bytes)?;
     let mut state = LearnerState {
         step: header.provenance.steps,
@@ -237,7 +252,7 @@ fn write_arrays(
     path: &Path,
     header: &Header,
     arrays: Vec<(String, Array)>,
-) -> Result<(), CheckpointError> {
+) -> Result<String, CheckpointError> {
     let damaged = |why: String| CheckpointError::Damaged { name: path.display().to_string(), why };
     let text = serde_json::to_string(header).map_err(|error| damaged(error.to_string()))?;
     let views = arrays.into_iter().map(|(name, array)| {
@@ -250,7 +265,8 @@ fn write_arrays(
     let metadata = HashMap::from([(KEY.to_owned(), text), ("format".to_owned(), "pt".to_owned())]);
     let bytes =
         safetensors::serialize(views, Some(metadata)).map_err(|e| damaged(e.to_string()))?;
-    Ok(files::write_atomic(path, &bytes)?)
+    files::write_atomic(path, &bytes)?;
+    Ok(hash(&bytes))
 }
 
 fn unpack(name: &str, bytes: &[u8]) -> Result<(Header, NamedTensors), CheckpointError> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use super::Checkpoint;
 use super::beam::{AttentionFrame, AttentionRequest, BeamFrame};
 use super::device::{ChosenDevice, DeviceChoice};
 use super::occupancy::{OccupancyFrame, OccupancyRequest};
@@ -32,6 +33,13 @@ pub enum Task {
     },
     /// Build the environment again, keep the weights.
     Rebuild(Box<Scene>),
+    /// Go on with other weights of the same model.
+    Weights {
+        /// The scene.
+        scene: Box<Scene>,
+        /// Which weights.
+        source: WeightsSource,
+    },
     /// Carry out a request.
     Plan(u64, Arc<PlanRequest>),
     /// Say where the policy will be.
@@ -46,6 +54,15 @@ pub enum Task {
     Attention(u64, Arc<AttentionRequest>),
     /// Add what the tabular twin knows to the newest answers.
     Twin,
+}
+
+/// Weights other than the scene's own.
+#[derive(Clone)]
+pub enum WeightsSource {
+    /// Weights in training. They wait for what runs.
+    Memory(Arc<Checkpoint>),
+    /// A checkpoint that somebody looks at. What runs stops for it.
+    File(PathBuf),
 }
 
 /// Something that happened.
@@ -63,6 +80,11 @@ pub enum Event {
     Rebuilt {
         /// Whether the weights were trained in this maze.
         is_maze_seen: bool,
+    },
+    /// Other weights of the same model are in use.
+    Reweighted {
+        /// The weights' own words.
+        card: Option<Box<ModelCard>>,
     },
     /// A request is being carried out.
     Started,
@@ -89,6 +111,7 @@ pub enum Event {
 #[derive(Default)]
 pub(super) struct Inbox {
     load: Option<Task>,
+    weights: Option<(Box<Scene>, WeightsSource)>,
     plan: Option<(u64, Arc<PlanRequest>)>,
     occupancy: Option<(u64, Arc<OccupancyRequest>)>,
     values: Option<(u64, Arc<ValueRequest>)>,
@@ -98,6 +121,14 @@ pub(super) struct Inbox {
     twin: bool,
     pub(super) control: Option<ControlSettings>,
     quit: bool,
+}
+
+impl Inbox {
+    /// Whether something waits that ends whatever runs.
+    fn is_urgent(&self) -> bool {
+        let is_looked_at = matches!(self.weights, Some((_, WeightsSource::File(_))));
+        self.quit || self.load.is_some() || is_looked_at
+    }
 }
 
 /// What both sides see.
@@ -157,12 +188,17 @@ impl Shared {
             Task::Beam(id, request) => inbox.beam = Some((id, request)),
             Task::Attention(id, request) => inbox.attention = Some((id, request)),
             Task::Twin => inbox.twin = true,
+            Task::Weights { scene, source } => inbox.weights = Some((scene, source)),
             // A waiting load must not be lost to a rebuild of the same scene.
             Task::Rebuild(scene) => match &mut inbox.load {
                 Some(Task::Load { scene: waiting, .. }) => *waiting = scene,
                 _ => inbox.load = Some(Task::Rebuild(scene)),
             },
-            task @ Task::Load { .. } => inbox.load = Some(task),
+            task @ Task::Load { .. } => {
+                inbox.load = Some(task);
+                // They were for the model before.
+                inbox.weights = None;
+            }
         }
         self.rung.notify_one();
     }
@@ -192,6 +228,9 @@ impl Shared {
             }
             if let Some(task) = inbox.load.take() {
                 return Some(task);
+            }
+            if let Some((scene, source)) = inbox.weights.take() {
+                return Some(Task::Weights { scene, source });
             }
             if let Some((id, request)) = inbox.plan.take() {
                 return Some(Task::Plan(id, request));
@@ -223,13 +262,13 @@ impl Shared {
     pub(super) fn is_superseded(&self, running: &PlanRequest) -> bool {
         let inbox = self.inbox();
         let is_drag = running.near_duration.is_some();
-        inbox.quit || inbox.load.is_some() || (inbox.plan.is_some() && !is_drag)
+        inbox.is_urgent() || (inbox.plan.is_some() && !is_drag)
     }
 
     /// Whether an episode by beam search should stop for what waits.
     pub(super) fn ends_episode(&self) -> bool {
         let inbox = self.inbox();
-        inbox.quit || inbox.load.is_some() || inbox.beam.is_some()
+        inbox.is_urgent() || inbox.beam.is_some()
     }
 
     /// A waiting look inside the attention, which an episode answers on its
@@ -241,6 +280,7 @@ impl Shared {
     pub(super) fn has_work(&self) -> bool {
         let inbox = self.inbox();
         inbox.load.is_some()
+            || inbox.weights.is_some()
             || inbox.plan.is_some()
             || inbox.occupancy.is_some()
             || inbox.values.is_some()
@@ -253,8 +293,7 @@ impl Shared {
     /// value map does not stop an occupancy.
     pub(super) fn must_yield(&self, to_values: bool) -> bool {
         let inbox = self.inbox();
-        inbox.quit
-            || inbox.load.is_some()
+        inbox.is_urgent()
             || inbox.occupancy.is_some()
             || (to_values && inbox.values.is_some())
     }

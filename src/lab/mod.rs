@@ -21,6 +21,7 @@ pub mod session;
 pub mod shipped;
 mod slot;
 pub mod train;
+pub mod training;
 mod twin;
 pub mod values;
 

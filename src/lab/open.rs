@@ -112,11 +112,33 @@ pub enum OpenError {
 /// # Errors
 /// A scene, model or weights file that cannot be used.
 pub fn open(scene: &Scene, folder: Option<&Path>, device: &Device) -> Result<Opened, OpenError> {
-    let mut environment = scene.make_environment()?;
     let checkpoint = match scene.model.weights() {
         Some(weights) => Some((weights, read_weights(weights, folder)?)),
         None => None,
     };
+    build(scene, checkpoint, device)
+}
+
+/// Build the environment around weights that are at hand; `name` is for
+/// messages.
+///
+/// # Errors
+/// A scene or model that cannot be used, or weights of another one.
+pub fn open_checkpoint(
+    scene: &Scene,
+    name: &str,
+    checkpoint: Checkpoint,
+    device: &Device,
+) -> Result<Opened, OpenError> {
+    build(scene, Some((name, checkpoint)), device)
+}
+
+fn build(
+    scene: &Scene,
+    checkpoint: Option<(&str, Checkpoint)>,
+    device: &Device,
+) -> Result<Opened, OpenError> {
+    let mut environment = scene.make_environment()?;
     let header = checkpoint.as_ref().map(|(_, found)| found.header.clone());
     let hash = checkpoint.as_ref().map_or("untrained", |(_, found)| &found.hash).to_owned();
     let seed = scene.train.seed;

@@ -10,7 +10,8 @@ use std::thread::JoinHandle;
 use super::beam::{self, AttentionRequest, BeamFrame};
 use super::card::{card, sees};
 use super::device::{self, ChosenDevice, DeviceChoice};
-use super::mailbox::{Event, Shared, Task};
+use super::checkpoint::Checkpoint;
+use super::mailbox::{Event, Shared, Task, WeightsSource};
 use super::occupancy::{self, OccupancyRequest};
 use super::open::{self, Opened, OpenedModel};
 use super::policy_run::{self, RunRequest};
@@ -75,6 +76,7 @@ impl Worker {
         match task {
             Task::Load { scene, folder, device } => self.load(&scene, folder, device),
             Task::Rebuild(scene) => self.rebuild(&scene),
+            Task::Weights { scene, source } => self.reweigh(&scene, source),
             Task::Plan(id, request) => self.report(|worker| worker.plan(id, request)),
             Task::Occupancy(id, request) => self.report(|worker| worker.occupancy(id, &request)),
             Task::Values(id, request) => self.report(|worker| worker.values(id, &request)),
@@ -288,6 +290,38 @@ impl Worker {
         };
         self.device = Some((choice, chosen.clone()));
         Ok(chosen)
+    }
+
+    /// Other weights of the model that is open; on failure the old ones stay.
+    fn reweigh(&mut self, scene: &Scene, source: WeightsSource) {
+        let Ok(device) = self.device(self.device.as_ref().map_or_else(Default::default, |d| d.0))
+        else {
+            return;
+        };
+        let opened = match source {
+            WeightsSource::Memory(found) => {
+                open::open_checkpoint(scene, "the run", (*found).clone(), &device.device)
+            }
+            WeightsSource::File(path) => Checkpoint::read(&path).map_err(Into::into).and_then(
+                |found| {
+                    let name = path.display().to_string();
+                    open::open_checkpoint(scene, &name, found, &device.device)
+                },
+            ),
+        };
+        match opened {
+            Ok(opened) => {
+                let card = card(&opened).map(Box::new);
+                self.control = Some(scene.control.clone());
+                self.config = Some(scene.environment.clone());
+                self.opened = Some(opened);
+                self.shared.send(Event::Reweighted { card });
+            }
+            Err(error) => {
+                let advice = "The weights in use stay; choose another checkpoint.".into();
+                self.shared.send(Event::Trouble(Problem { title: error.to_string(), advice }));
+            }
+        }
     }
 
     fn rebuild(&mut self, scene: &Scene) {

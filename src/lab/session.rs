@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 
+use super::Checkpoint;
 use super::beam::{AttentionFrame, AttentionRequest, BeamFrame};
 use super::device::{self, DeviceChoice};
 use super::dream::{DreamFrame, DreamKeeper, DreamRequest};
@@ -19,6 +20,8 @@ use super::occupancy::{OccupancyFrame, OccupancyRequest};
 use super::planner_thread;
 use super::policy_run::{PolicyRun, RunRequest};
 use super::scene::{Scene, SceneError};
+use super::train::keeper::TrainKeeper;
+use super::training::Shown;
 use super::values::{ValueFrame, ValueRequest};
 use crate::plan::beam::drive::DriveRequest;
 use crate::plan::{Film, PlanRequest, Rollout};
@@ -110,18 +113,24 @@ pub struct Status {
     pub reached: usize,
     /// Whether the weights were trained in this very maze.
     pub is_maze_seen: bool,
+    /// How often other weights of the model were put in place.
+    pub reweighted: u64,
 }
 
 /// A scene in use.
 pub struct Session {
-    scene: Scene,
+    pub(super) scene: Scene,
     folder: Option<PathBuf>,
     device: DeviceChoice,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     events: Receiver<Event>,
     status: Status,
     next_id: u64,
     dreams: DreamKeeper,
+    pub(super) trainer: TrainKeeper,
+    pub(super) shown: Shown,
+    /// The weights in training that were shown last.
+    pub(super) last_snapshot: Option<Arc<Checkpoint>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -156,9 +165,13 @@ impl Session {
                 trials: 0,
                 reached: 0,
                 is_maze_seen: true,
+                reweighted: 0,
             },
             next_id: 1,
             dreams: DreamKeeper::default(),
+            trainer: TrainKeeper::default(),
+            shown: Shown::Own,
+            last_snapshot: None,
             thread: Some(thread),
         };
         session.load();
@@ -180,9 +193,22 @@ impl Session {
     /// A scene that cannot be used; the old one then stays.
     pub fn apply(&mut self, scene: Scene) -> Result<(), LabError> {
         scene.check()?;
-        let reload = scene.model != self.scene.model;
+        let before = self.scene.model.clone();
+        // A step size changes no weights that are loaded.
+        let reload = {
+            let (mut a, mut b) = (scene.model.clone(), before.clone());
+            a.clear_live();
+            b.clear_live();
+            a != b
+        };
         let rebuild = scene.environment != self.scene.environment;
         self.scene = scene;
+        if self.scene.model != before
+            && self.trains_this()
+            && let Some(orders) = self.training_orders()
+        {
+            orders.tune(self.scene.clone());
+        }
         if reload {
             self.dreams.clear();
             self.load();
@@ -195,11 +221,12 @@ impl Session {
         Ok(())
     }
 
-    fn load(&mut self) {
+    pub(super) fn load(&mut self) {
         self.status.phase = Phase::Loading;
         self.shared.set_scene(&self.scene);
         let scene = Box::new(self.scene.clone());
         self.shared.push(Task::Load { scene, folder: self.folder.clone(), device: self.device });
+        self.show_again();
     }
 
     /// The number of the next request.
@@ -311,6 +338,7 @@ impl Session {
         while let Ok(event) = self.events.try_recv() {
             self.take(event);
         }
+        self.follow_training();
     }
 
     fn take(&mut self, event: Event) {
@@ -321,6 +349,12 @@ impl Session {
                 self.status.device = device.name;
                 self.status.device_reason = device.reason;
                 self.status.is_maze_seen = is_maze_seen;
+                self.reset_trials();
+            }
+            Event::Reweighted { card } => {
+                self.status.model = card.map(|card| *card);
+                self.status.reweighted += 1;
+                self.status.phase = Phase::Ready;
                 self.reset_trials();
             }
             Event::Rebuilt { is_maze_seen } => {

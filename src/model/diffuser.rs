@@ -94,6 +94,12 @@ impl DiffuserConfig {
         self.duration.range()
     }
 
+    /// Take over what may change while training goes on.
+    pub(super) fn take_live(&mut self, other: &Self) {
+        self.batch = other.batch;
+        self.learning_rate = other.learning_rate;
+    }
+
     /// Adam's step size once `progress`, from 0 to 1, of the budget is spent.
     pub fn learning_rate_at(&self, progress: f64) -> f64 {
         if !self.decay_learning_rate {

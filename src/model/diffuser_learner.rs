@@ -4,21 +4,22 @@ use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::ModelError;
+use super::{ModelError, ModelNumbers};
 use super::diffuser::{Diffuser, DiffuserConfig, Parametrization};
-use super::learner::{Learner, LearnerState};
+use super::learner::{HELD_OUT_BATCHES, Learner, LearnerState, read_loss};
 use super::schedule::Schedule;
 use crate::data::Windows;
 use crate::nn::adam::ModuleAdam;
 use crate::nn::ema;
 use crate::nn::temporal_unet::TemporalUnet;
-use crate::nn::weights;
+use crate::nn::weights::{self, NamedTensors};
 use crate::rng::Rng;
 
 /// A Diffuser in training.
 pub struct DiffuserLearner {
     config: DiffuserConfig,
     windows: Windows,
+    held_out: Option<Windows>,
     schedule: Schedule,
     network: TemporalUnet,
     average: TemporalUnet,
@@ -47,6 +48,7 @@ impl DiffuserLearner {
         Self {
             schedule: Schedule::cosine(config.diffusion_steps),
             windows,
+            held_out: None,
             network,
             average,
             optimizer: ModuleAdam::default(),
@@ -108,12 +110,20 @@ impl DiffuserLearner {
         noised
     }
 
-    /// Mean squared error over the entries that are not known.
-    fn loss(&self, batch: Noised) -> Tensor<1> {
+    /// With data that is measured on and never trained on.
+    #[must_use]
+    pub fn with_held_out(mut self, held_out: Option<Windows>) -> Self {
+        self.held_out = held_out;
+        self
+    }
+
+    /// Mean squared error of `network`, on `device`, over the entries that are
+    /// not known.
+    fn loss(&self, network: &TemporalUnet, device: &Device, batch: Noised) -> Tensor<1> {
         let shape = [self.config.batch, self.config.waypoints, self.config.dims()];
         let tensor =
-            |values: Vec<f32>| Tensor::<3>::from_data(TensorData::new(values, shape), &self.device);
-        let output = self.network.forward(tensor(batch.x), &batch.times, &batch.durations);
+            |values: Vec<f32>| Tensor::<3>::from_data(TensorData::new(values, shape), device);
+        let output = network.forward(tensor(batch.x), &batch.times, &batch.durations);
         let error = (output - tensor(batch.target)) * tensor(batch.mask);
         error.square().mean()
     }
@@ -136,7 +146,7 @@ impl Learner for DiffuserLearner {
         let mut total: Option<Tensor<1>> = None;
         for _ in 0..self.config.accumulate.max(1) {
             let batch = self.noised_batch();
-            let loss = self.loss(batch) / self.config.accumulate.max(1) as f32;
+            let loss = self.loss(&self.network, &self.device, batch) / self.config.accumulate.max(1) as f32;
             let grads = GradientsParams::from_grads(loss.backward(), &self.network);
             accumulator.accumulate(&self.network, grads);
             let loss = loss.inner();
@@ -156,11 +166,44 @@ impl Learner for DiffuserLearner {
         Ok(total.unwrap_or_else(|| Tensor::zeros([1], &self.device)))
     }
 
+    fn learning_rate_at(&self, progress: f64) -> f64 {
+        self.config.learning_rate_at(progress)
+    }
+
+    fn optimizer(&mut self) -> &mut ModuleAdam {
+        &mut self.optimizer
+    }
+
+    fn held_out_loss(&mut self) -> Result<Option<f32>, ModelError> {
+        let Some(held_out) = self.held_out.take() else { return Ok(None) };
+        let device = self.device.clone().inner();
+        let windows = std::mem::replace(&mut self.windows, held_out);
+        let rng = std::mem::replace(&mut self.rng, Rng::stream(0, "held-out batches and noise"));
+        let losses = (0..HELD_OUT_BATCHES).map(|_| {
+            let batch = self.noised_batch();
+            read_loss(self.loss(&self.average, &device, batch))
+        });
+        let sum: Result<f32, ModelError> = losses.sum();
+        self.rng = rng;
+        self.held_out = Some(std::mem::replace(&mut self.windows, windows));
+        Ok(Some(sum? / HELD_OUT_BATCHES as f32))
+    }
+
+    fn tune(&mut self, numbers: &ModelNumbers) {
+        if let ModelNumbers::Diffuser(config) = numbers {
+            self.config.take_live(config);
+        }
+    }
+
+    fn average(&self) -> Result<NamedTensors, ModelError> {
+        Ok(weights::export(&self.average)?)
+    }
+
     fn state(&self) -> Result<LearnerState, ModelError> {
         Ok(LearnerState {
             step: self.step,
             network: weights::export(&self.network.valid())?,
-            average: weights::export(&self.average)?,
+            average: self.average()?,
             optimizer: self.optimizer.export()?,
             rng_position: self.rng.position(),
         })

@@ -6,9 +6,9 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData, activation};
 
-use super::ModelError;
+use super::{ModelError, ModelNumbers};
 use super::gamma::{self, GammaConfig, GammaModel, GammaNetwork, Objective, Query};
-use super::learner::{Learner, LearnerState};
+use super::learner::{HELD_OUT_BATCHES, Learner, LearnerState, read_loss};
 use crate::data::Stretches;
 use crate::env::MarkovPolicy;
 use crate::nn::adam::ModuleAdam;
@@ -16,7 +16,7 @@ use crate::nn::ema;
 use crate::nn::gan::Gan;
 use crate::nn::init::Initializer;
 use crate::nn::spline_flow::{LINE_BOUND, SplineFlow};
-use crate::nn::weights;
+use crate::nn::weights::{self, NamedTensors};
 use crate::rng::Rng;
 
 /// Share of a batch that starts where a stretch does: later states crowd where
@@ -27,6 +27,7 @@ const FIRST_STATES: f64 = 0.5;
 pub struct GammaLearner {
     config: GammaConfig,
     stretches: Arc<Stretches>,
+    held_out: Option<Arc<Stretches>>,
     policy: Arc<dyn MarkovPolicy>,
     network: GammaNetwork,
     /// The target network, and the weights that predict.
@@ -89,6 +90,7 @@ impl GammaLearner {
         let average = GammaModel::new(config.clone(), network.valid(), tracked.clone().inner());
         Ok(Self {
             stretches,
+            held_out: None,
             policy,
             network,
             average,
@@ -98,6 +100,13 @@ impl GammaLearner {
             step: 0,
             config,
         })
+    }
+
+    /// With data that is measured on and never trained on.
+    #[must_use]
+    pub fn with_held_out(mut self, held_out: Option<Arc<Stretches>>) -> Self {
+        self.held_out = held_out;
+        self
     }
 
     /// The averaged weights, ready to predict.
@@ -251,26 +260,26 @@ impl GammaLearner {
     }
 
     /// The batch's conditions, `[rows, condition]`.
-    fn conditions(&self, batch: &Batch) -> Tensor<2> {
+    fn conditions(&self, batch: &Batch, device: &Device) -> Tensor<2> {
         let mut condition = Vec::with_capacity(batch.queries.len() * self.config.n_condition());
         for query in &batch.queries {
             gamma::push_condition(&self.config, query, &mut condition);
         }
-        self.tensor(condition, batch.queries.len())
+        tensor(condition, batch.queries.len(), device)
     }
 
-    fn tensor(&self, values: Vec<f32>, rows: usize) -> Tensor<2> {
-        let columns = values.len() / rows.max(1);
-        Tensor::from_data(TensorData::new(values, [rows, columns]), &self.device)
-    }
-
-    fn flow_loss(&self, flow: &SplineFlow, batch: &Batch) -> Result<Tensor<1>, ModelError> {
+    fn flow_loss(
+        &self,
+        flow: &SplineFlow,
+        batch: &Batch,
+        device: &Device,
+    ) -> Result<Tensor<1>, ModelError> {
         let rows = batch.queries.len();
-        let x = self.tensor(gamma::to_flow(&self.config.state, &batch.targets), rows);
-        let log_density = flow.log_density(x, self.conditions(batch));
+        let x = tensor(gamma::to_flow(&self.config.state, &batch.targets), rows, device);
+        let log_density = flow.log_density(x, self.conditions(batch, device));
         Ok(match self.config.objective {
             Objective::LogDensity => {
-                let target = self.tensor(self.target_log_density(batch)?, rows);
+                let target = tensor(self.target_log_density(batch)?, rows, device);
                 (log_density - target).square().mean()
             }
             _ => log_density.mean().neg(),
@@ -284,9 +293,9 @@ impl GammaLearner {
         let latent = self.config.gan().latent;
         let noise = self.rng.normals(rows * latent);
         let points = gamma::to_flow(&self.config.state, &batch.targets);
-        let real = self.tensor(gan.features_of(&points, LINE_BOUND / 2.0), rows);
-        let condition = self.conditions(batch);
-        let noise = self.tensor(noise, rows);
+        let real = tensor(gan.features_of(&points, LINE_BOUND / 2.0), rows, &self.device);
+        let condition = self.conditions(batch, &self.device);
+        let noise = tensor(noise, rows, &self.device);
         let made = gan.generate(noise.clone(), condition.clone()).detach();
         let on_real = gan.judge(real, condition.clone());
         let on_made = gan.judge(made, condition.clone());
@@ -320,6 +329,12 @@ fn geometric(discount: f32, rng: &mut Rng) -> usize {
     1 + (u.ln() / f64::from(discount).ln()) as usize
 }
 
+/// A matrix of `rows` rows on `device`.
+fn tensor(values: Vec<f32>, rows: usize, device: &Device) -> Tensor<2> {
+    let columns = values.len() / rows.max(1);
+    Tensor::from_data(TensorData::new(values, [rows, columns]), device)
+}
+
 impl Learner for GammaLearner {
     fn step(&self) -> usize {
         self.step
@@ -330,7 +345,7 @@ impl Learner for GammaLearner {
         let rate = self.config.learning_rate_at(progress);
         let loss = match self.network.clone() {
             GammaNetwork::Flow(flow) => {
-                let loss = self.flow_loss(&flow, &batch)?;
+                let loss = self.flow_loss(&flow, &batch, &self.device)?;
                 let grads = GradientsParams::from_grads(loss.backward(), &flow);
                 self.network = GammaNetwork::Flow(self.optimizer.step(rate, flow, grads));
                 loss.inner()
@@ -346,11 +361,44 @@ impl Learner for GammaLearner {
         Ok(loss)
     }
 
+    fn learning_rate_at(&self, progress: f64) -> f64 {
+        self.config.learning_rate_at(progress)
+    }
+
+    fn optimizer(&mut self) -> &mut ModuleAdam {
+        &mut self.optimizer
+    }
+
+    fn held_out_loss(&mut self) -> Result<Option<f32>, ModelError> {
+        let Some(held_out) = self.held_out.clone() else { return Ok(None) };
+        let GammaNetwork::Flow(flow) = self.average.network().clone() else { return Ok(None) };
+        let device = self.device.clone().inner();
+        let stretches = std::mem::replace(&mut self.stretches, held_out);
+        let rng = std::mem::replace(&mut self.rng, Rng::stream(0, "held-out batches and noise"));
+        let losses = (0..HELD_OUT_BATCHES).map(|_| {
+            let batch = self.batch()?;
+            read_loss(self.flow_loss(&flow, &batch, &device)?)
+        });
+        let sum: Result<f32, ModelError> = losses.sum();
+        (self.stretches, self.rng) = (stretches, rng);
+        Ok(Some(sum? / HELD_OUT_BATCHES as f32))
+    }
+
+    fn tune(&mut self, numbers: &ModelNumbers) {
+        if let ModelNumbers::Gamma(config) = numbers {
+            self.config.take_live(config);
+        }
+    }
+
+    fn average(&self) -> Result<NamedTensors, ModelError> {
+        Ok(weights::export(self.average.network())?)
+    }
+
     fn state(&self) -> Result<LearnerState, ModelError> {
         Ok(LearnerState {
             step: self.step,
             network: weights::export(&self.network.valid())?,
-            average: weights::export(self.average.network())?,
+            average: self.average()?,
             optimizer: self.optimizer.export()?,
             rng_position: self.rng.position(),
         })

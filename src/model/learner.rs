@@ -2,7 +2,8 @@
 
 use burn::tensor::Tensor;
 
-use super::ModelError;
+use super::{ModelError, ModelNumbers};
+use crate::nn::adam::ModuleAdam;
 use crate::nn::weights::NamedTensors;
 
 /// A model in training, with its data.
@@ -16,6 +17,25 @@ pub trait Learner {
     /// # Errors
     /// A lost device.
     fn train_step(&mut self, progress: f64) -> Result<Tensor<1>, ModelError>;
+    /// Mean loss of the averaged weights on data they never train on, always
+    /// the same draws of it; `None` without such data or where the loss says
+    /// nothing, as a GAN's does. Leaves training as if it had not been asked.
+    ///
+    /// # Errors
+    /// A lost device.
+    fn held_out_loss(&mut self) -> Result<Option<f32>, ModelError>;
+    /// The step size at `progress` of the budget.
+    fn learning_rate_at(&self, progress: f64) -> f64;
+    /// What takes the steps; it knows the gradient's norm.
+    fn optimizer(&mut self) -> &mut ModuleAdam;
+    /// Take up what may change while training goes on, see
+    /// [`ModelNumbers::take_live`]; nothing of another model.
+    fn tune(&mut self, numbers: &ModelNumbers);
+    /// The averaged weights, on the host.
+    ///
+    /// # Errors
+    /// A lost device.
+    fn average(&self) -> Result<NamedTensors, ModelError>;
     /// Read everything back to the host.
     ///
     /// # Errors
@@ -27,6 +47,16 @@ pub trait Learner {
     /// Weights or optimizer state of another architecture; the learner is then
     /// not fit for use.
     fn restore(&mut self, state: LearnerState) -> Result<(), ModelError>;
+}
+
+/// Batches that [`Learner::held_out_loss`] looks at.
+pub(super) const HELD_OUT_BATCHES: usize = 4;
+
+/// A loss on its way to the host.
+pub(super) fn read_loss(loss: Tensor<1>) -> Result<f32, ModelError> {
+    let data = loss.try_into_data().map_err(|error| ModelError::Device(error.to_string()))?;
+    let values = data.try_to_vec::<f32>().ok();
+    Ok(values.and_then(|values| values.first().copied()).unwrap_or(f32::NAN))
 }
 
 /// A step size that falls to a twentieth of `rate` along a half cosine, as

@@ -108,6 +108,22 @@ impl ModelConfig {
         }
     }
 
+    /// Leave what may change while training goes on to the preset.
+    pub fn clear_live(&mut self) {
+        match self {
+            ModelConfig::Diffuser(section) => {
+                (section.batch, section.learning_rate) = (None, None);
+            }
+            ModelConfig::Gamma(section) => {
+                (section.batch, section.learning_rate) = (None, None);
+            }
+            ModelConfig::Trajectory(section) => {
+                (section.batch, section.learning_rate) = (None, None);
+                section.action_weight = None;
+            }
+        }
+    }
+
     /// Every number of the model, for an environment.
     ///
     /// # Errors
@@ -122,6 +138,28 @@ impl ModelConfig {
 }
 
 impl ModelNumbers {
+    /// Take from `other` what may change while training goes on: step size,
+    /// batch and loss weights. Nothing of another model.
+    pub fn take_live(&mut self, other: &Self) {
+        match (self, other) {
+            (ModelNumbers::Diffuser(ours), ModelNumbers::Diffuser(theirs)) => {
+                ours.take_live(theirs);
+            }
+            (ModelNumbers::Gamma(ours), ModelNumbers::Gamma(theirs)) => ours.take_live(theirs),
+            (ModelNumbers::Trajectory(ours), ModelNumbers::Trajectory(theirs)) => {
+                ours.take_live(theirs);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether training may go on with `other`: only what may change does.
+    pub fn continues_as(&self, other: &Self) -> bool {
+        let mut ours = self.clone();
+        ours.take_live(other);
+        ours == *other
+    }
+
     /// "a Diffuser" and so on, for messages.
     pub fn with_article(&self) -> &'static str {
         match self {
@@ -176,6 +214,16 @@ pub enum ModelError {
     /// The device failed in the middle of a computation.
     #[error("the device stopped answering ({0}); choose the CPU (--device cpu) and try again")]
     Device(String),
+    /// Training lost what it had learned.
+    #[error(
+        "the loss leapt to {loss:.3} at step {step}; go back to a checkpoint and lower the learning rate, or go on if that was expected"
+    )]
+    Spiked {
+        /// The step it was seen at.
+        step: usize,
+        /// The loss there.
+        loss: f32,
+    },
     /// Training produced NaN or infinity.
     #[error(
         "the loss is no longer a number at step {step}; lower the learning rate or change the seed"

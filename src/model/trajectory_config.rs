@@ -71,6 +71,9 @@ pub struct TrajectorySection {
     /// AdamW's step size.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub learning_rate: Option<f64>,
+    /// What a wrong guess of an action costs; of anything else it costs 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action_weight: Option<f32>,
 }
 
 /// How the step size runs over the budget.
@@ -160,6 +163,7 @@ impl TrajectorySection {
         config.dropout = self.dropout.unwrap_or(config.dropout);
         config.batch = self.batch.unwrap_or(config.batch);
         config.learning_rate = self.learning_rate.unwrap_or(config.learning_rate);
+        config.weights.action = self.action_weight.unwrap_or(config.weights.action);
         config.validate()?;
         Ok(config)
     }
@@ -228,6 +232,13 @@ impl TrajectoryConfig {
             positions: self.transitions * self.layout.per_transition() - 1,
             markov: self.markov,
         }
+    }
+
+    /// Take over what may change while training goes on.
+    pub(super) fn take_live(&mut self, other: &Self) {
+        self.batch = other.batch;
+        self.learning_rate = other.learning_rate;
+        self.weights = other.weights;
     }
 
     /// AdamW's step size once `progress`, from 0 to 1, of the budget is spent.

@@ -21,6 +21,10 @@ pub struct ModuleAdam {
     decay: f64,
     /// Largest norm of the whole gradient.
     clip: Option<f32>,
+    /// Whether the next step measures the gradient's norm.
+    is_watched: bool,
+    /// Squared norm of the last gradient that was measured.
+    squared_norm: Option<Tensor<1>>,
 }
 
 impl Default for ModuleAdam {
@@ -50,16 +54,38 @@ impl ModuleAdam {
     }
 
     fn of(rule: Adam) -> Self {
-        Self { rule, moments: BTreeMap::new(), decay: 0.0, clip: None }
+        let moments = BTreeMap::new();
+        Self { rule, moments, decay: 0.0, clip: None, is_watched: false, squared_norm: None }
+    }
+
+    /// Measure the norm of the next gradient; one pass over it.
+    pub fn watch(&mut self) {
+        self.is_watched = true;
+    }
+
+    /// The norm of the watched gradient, before any clipping, once: where
+    /// several modules step in turn, of the last one's. A sync point.
+    pub fn take_norm(&mut self) -> Option<f32> {
+        let data = self.squared_norm.take()?.try_into_data().ok()?;
+        data.try_to_vec::<f32>().ok()?.first().map(|sum| sum.sqrt())
     }
 
     /// One step with `learning_rate`.
     pub fn step<M: Module>(&mut self, learning_rate: f64, module: M, grads: GradientsParams) -> M {
-        let scale = self.clip.and_then(|most| {
+        let is_watched = std::mem::take(&mut self.is_watched);
+        let sum = (is_watched || self.clip.is_some()).then(|| {
             let mut norm = SquaredNorm { grads: &grads, sum: None };
             module.visit(&mut norm);
-            // At most 1: `min(1, most / norm)`.
-            norm.sum.map(|sum| (sum.sqrt() + 1e-6).recip().mul_scalar(most).clamp_max(1.0))
+            norm.sum
+        });
+        let sum = sum.flatten();
+        if is_watched {
+            self.squared_norm.clone_from(&sum);
+        }
+        // At most 1: `min(1, most / norm)`.
+        let scale = self.clip.zip(sum);
+        let scale = scale.map(|(most, sum)| {
+            (sum.sqrt() + 1e-6).recip().mul_scalar(most).clamp_max(1.0)
         });
         module.map(&mut Step { adam: self, grads, learning_rate, scale, path: Vec::new() })
     }
@@ -212,6 +238,28 @@ mod tests {
                 assert!(((a - b).abs() - 0.01).abs() < 1e-4, "{name}: {a} {b}");
             }
         }
+    }
+
+    #[test]
+    fn a_watched_step_tells_the_gradients_norm_once() {
+        let device = Device::flex().autodiff();
+        let layer = Linear::new(4, 2, &mut Initializer::new(1, &device));
+        let mut adam = ModuleAdam::default();
+        let layer = adam.step(0.01, layer.clone(), grads(&layer, &device));
+        assert_eq!(adam.take_norm(), None);
+        adam.watch();
+        let x = Tensor::<2>::ones([3, 4], &device);
+        let output = layer.forward(x).into_data().try_to_vec::<f32>().unwrap();
+        // d/dw of sum y^2 with x = 1 is sum over rows of 2 y, for 4 weights
+        // and a bias each.
+        let sums = [0, 1].map(|column| -> f32 {
+            output.iter().skip(column).step_by(2).map(|y| 2.0 * y).sum()
+        });
+        let expected = (5.0 * sums.iter().map(|sum| sum * sum).sum::<f32>()).sqrt();
+        let _ = adam.step(0.01, layer.clone(), grads(&layer, &device));
+        let norm = adam.take_norm().unwrap();
+        assert!((norm - expected).abs() < 1e-4 * expected, "{norm} {expected}");
+        assert_eq!(adam.take_norm(), None);
     }
 
     #[test]

@@ -43,6 +43,7 @@ fn section(width: usize) -> TrajectorySection {
         dropout: None,
         batch: None,
         learning_rate: None,
+        action_weight: None,
     }
 }
 
@@ -86,7 +87,7 @@ pub fn transformer_rows(device: &Device, samples: usize) -> Result<Vec<BenchRow>
         config.transitions,
         config.weights,
     )?;
-    let mut learner = TrajectoryLearner::new(config, Arc::new(windows), 0, device.clone());
+    let mut learner = TrajectoryLearner::new(config, windows, 0, device.clone());
     finish(learner.train_step(0.0)?);
     let training = median_ms(1, samples, || {
         if let Ok(loss) = learner.train_step(0.5) {
