@@ -2,6 +2,7 @@
 
 mod diffuser;
 mod gamma;
+pub mod training;
 mod trajectory;
 
 use super::scene::Scene;
@@ -31,6 +32,14 @@ pub enum KnobKind {
         decimals: usize,
         /// Unit, or empty.
         unit: &'static str,
+    },
+    /// A positive number on a logarithmic slider; a typed one may pass the
+    /// ends.
+    Log {
+        /// Left end of the slider.
+        min: f64,
+        /// Right end of the slider.
+        max: f64,
     },
     /// One of these labels; the value is the index.
     Choice(&'static [&'static str]),
@@ -107,7 +116,7 @@ fn position<T: PartialEq>(all: &[T], value: &T) -> f64 {
 
 /// Every setting.
 pub fn all() -> impl Iterator<Item = &'static Knob> {
-    [diffuser::KNOBS, gamma::KNOBS, trajectory::KNOBS].into_iter().flatten()
+    [diffuser::KNOBS, gamma::KNOBS, trajectory::KNOBS, training::KNOBS].into_iter().flatten()
 }
 
 /// The setting with that key.
@@ -138,7 +147,7 @@ pub fn set_from_text(scene: &mut Scene, assignment: &str) -> Result<(), String> 
                 let labels: Vec<_> = labels.iter().map(|label| slug(label)).collect();
                 format!("{id} is one of: {}", labels.join(", "))
             })?,
-        KnobKind::Number { .. } => text
+        KnobKind::Number { .. } | KnobKind::Log { .. } => text
             .parse::<f64>()
             .ok()
             .filter(|value| value.is_finite())
@@ -162,7 +171,7 @@ mod tests {
     fn every_knob_reads_back_what_it_was_set_to() {
         for knob in all() {
             let values = match knob.kind {
-                KnobKind::Number { min, max, .. } => vec![min, max],
+                KnobKind::Number { min, max, .. } | KnobKind::Log { min, max } => vec![min, max],
                 KnobKind::Choice(labels) => (0..labels.len()).map(|i| i as f64).collect(),
             };
             for value in values {

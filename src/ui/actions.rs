@@ -171,8 +171,12 @@ impl App {
         let folder = path.as_ref().and_then(|path| path.parent().map(PathBuf::from));
         let options = crate::lab::SessionOptions { device: self.device, wake: self.files.wake() };
         match Session::open(scene, folder.clone(), options) {
-            Ok(session) => {
+            Ok(mut session) => {
                 self.folder = folder;
+                // What trains goes on whatever is looked at.
+                session.adopt_training(&mut self.session);
+                self.training.reweighted = 0;
+                self.training.steps = 0;
                 retire(std::mem::replace(&mut self.session, session));
                 let environment = self.session.scene().environment.clone();
                 self.refresh_place(&environment);

@@ -25,6 +25,7 @@ use super::stage::Stage;
 use super::stage::field::{self, Field};
 use super::stage::tree as tree_stage;
 use super::transport::{Extent, Transport};
+use super::training::Training;
 use super::tree::Tree;
 use super::{keys, overlays, panels, theme};
 
@@ -61,6 +62,8 @@ pub struct App {
     pub field: Field,
     /// The beam search of a Trajectory Transformer.
     pub tree: Tree,
+    /// What is wanted of training, and how it is looked at.
+    pub training: Training,
     /// Undo and redo.
     pub history: History,
     /// What lies over the window.
@@ -192,6 +195,7 @@ impl Prepared {
             stage: Stage::default(),
             field: Field::default(),
             tree,
+            training: Training::default(),
             history: History::default(),
             overlay: None,
             notices: Vec::new(),
@@ -249,13 +253,14 @@ impl App {
 
     /// What there is to play.
     pub fn extent(&self) -> Extent {
-        if field::is_here(self) {
+        let extent = if field::is_here(self) {
             self.field.run.extent()
         } else if tree_stage::is_here(self) {
             self.tree.extent(&self.transport)
         } else {
             self.live.extent()
-        }
+        };
+        Extent { checkpoints: super::training::checkpoints(self), ..extent }
     }
 
     /// The open scene's title, and whether it has unsaved edits.
@@ -280,6 +285,7 @@ impl App {
         self.last_frame = Some(now);
         let now_secs = ctx.input(|input| input.time);
         self.session.poll();
+        super::training::follow(self);
         self.live.take(&self.session, &mut self.transport, now_secs);
         if tree_stage::is_here(self) {
             self.tree.take(&self.session, &mut self.transport);

@@ -11,6 +11,7 @@ use super::overlays::{Overlay, palette::Palette};
 use super::stage::Tool;
 use super::stage::tree::input::Walk;
 use super::transport::Clock;
+use crate::lab::training::Shown;
 use crate::lab::{Scene, knobs};
 use crate::plan::beam::EditKind;
 
@@ -77,10 +78,14 @@ commands! {
                 app.transport.to_end(&extent);
             };
         "clock", "Switch the clock", on(NONE, Key::T),
-            "Between denoising or search and environment time.", |app, _| {
+            "Between denoising or search, environment time and training.", |app, _| {
+                let has_run = super::training::checkpoints(app) > 0;
+                let acts = knobs::acts(app.session.scene());
                 app.transport.clock = match app.transport.clock {
                     Clock::Denoising => Clock::Environment,
-                    Clock::Environment => Clock::Denoising,
+                    Clock::Environment if has_run => Clock::Training,
+                    Clock::Environment | Clock::Training if acts => Clock::Denoising,
+                    Clock::Environment | Clock::Training => Clock::Environment,
                 };
             };
         "loop", "Loop", on(NONE, Key::L),
@@ -143,6 +148,16 @@ commands! {
             |app, _| super::stage::field::input::release(app);
         "reset-rewards", "Reset painted rewards", None,
             "The environment's own reward again.", |app, _| app.field.reset_rewards();
+    }
+    "Training": {
+        "train", "Train, pause or go on", on(CTRL, Key::T),
+            "Trains the scene's model in the window.", |app, _| super::training::press(app);
+        "train-stop", "Stop training", on(CTRL_SHIFT, Key::T),
+            "After the present step, with a checkpoint.", |app, _| super::training::stop(app);
+        "weights-newest", "Show the weights in training", None,
+            "As they learn.", |app, _| app.session.show_weights(Shown::Newest);
+        "weights-own", "Show the scene's own weights", None,
+            "Those the scene came with.", |app, _| app.session.show_weights(Shown::Own);
     }
     "Stage": {
         "tool-move", "Move start, goal and waypoints", on(NONE, Key::V),
@@ -221,7 +236,6 @@ pub fn applies(command: &Command, scene: &Scene) -> bool {
             id if SEARCHES.contains(&id) => knobs::is_trajectory(scene),
             _ => knobs::is_diffuser(scene),
         },
-        _ if command.id == "clock" => knobs::acts(scene),
         _ => knobs::is_diffuser(scene) || !PLANS.contains(&command.id),
     }
 }

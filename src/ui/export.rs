@@ -116,7 +116,7 @@ pub fn gif(app: &mut App, clock: Clock, path: PathBuf, ctx: &Context) {
             on_stage.rollout = None;
             Span::Denoising
         }
-        Clock::Environment => Span::Environment,
+        Clock::Environment | Clock::Training => Span::Environment,
     };
     let make: Make = Box::new(move || {
         picture::movie_of(on_stage.shot()?, span, mode).map_err(|error| error.to_string())

@@ -307,7 +307,15 @@ impl Live {
             None => (0.0, 0.01),
         };
         let (chain_secs, is_growing) = (CHAIN_SECS, false);
-        Extent { chain_steps, chain_ready, chain_secs, time_secs, dt_secs, is_growing }
+        Extent {
+            chain_steps,
+            chain_ready,
+            chain_secs,
+            time_secs,
+            dt_secs,
+            is_growing,
+            checkpoints: 0,
+        }
     }
 
     /// The film on the stage; it may still be growing.

@@ -23,6 +23,7 @@ mod probe;
 mod rollouts;
 pub mod stage;
 pub mod theme;
+pub mod training;
 pub mod transport;
 pub mod tree;
 mod widgets;

@@ -104,6 +104,7 @@ impl Tree {
             time_secs: steps as f32 * drive.dt_secs,
             dt_secs: drive.dt_secs,
             is_growing: !drive.finished,
+            checkpoints: 0,
         }
     }
 

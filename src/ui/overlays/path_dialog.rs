@@ -37,7 +37,7 @@ impl Purpose {
             Self::Svg => "Export drawing",
             Self::Csv => "Export plan",
             Self::Gif(Clock::Denoising) => "Export denoising",
-            Self::Gif(Clock::Environment) => "Export the ball's way",
+            Self::Gif(Clock::Environment | Clock::Training) => "Export the ball's way",
         }
     }
 
@@ -102,7 +102,7 @@ impl PathDialog {
         let stem = name.trim_end_matches(".toml");
         let kind = match purpose {
             Purpose::Gif(Clock::Denoising) => "-denoising",
-            Purpose::Gif(Clock::Environment) => "-ball",
+            Purpose::Gif(Clock::Environment | Clock::Training) => "-ball",
             _ => "",
         };
         let suggestion = format!("{stem}{kind}.{extension}");

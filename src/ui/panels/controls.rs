@@ -21,7 +21,9 @@ pub fn show(app: &mut App, ui: &mut Ui) {
     let mut group = "";
     // Knobs of a group with a section of its own stand there.
     let is_here = |knob: &&Knob| {
-        (knob.applies)(&scene) && !INSPECTOR.iter().any(|section| section.title == knob.group)
+        (knob.applies)(&scene)
+            && knob.group != knobs::training::GROUP
+            && !INSPECTOR.iter().any(|section| section.title == knob.group)
     };
     for knob in knobs::all().filter(is_here) {
         if knob.group != group {
@@ -61,7 +63,20 @@ fn draw(ui: &mut Ui, knob: &Knob, value: f64) -> Option<f64> {
                 ui.set_height(16.0);
                 title(ui, knob, unit);
             });
-            number(ui, knob, value, *min..=*max, *step, *decimals)
+            number(ui, knob, value, |value| {
+                Slider::new(value, *min..=*max).step_by(*step).max_decimals(*decimals)
+            })
+        }
+        KnobKind::Log { min, max } => {
+            ui.horizontal(|ui| {
+                ui.set_height(16.0);
+                title(ui, knob, "");
+            });
+            number(ui, knob, value, |value| {
+                Slider::new(value, *min..=*max)
+                    .logarithmic(true)
+                    .custom_formatter(|value, _| compact(value))
+            })
         }
         KnobKind::Choice(labels) => {
             ui.horizontal(|ui| {
@@ -101,7 +116,7 @@ fn mark(ui: &mut Ui, effect: Effect) {
 }
 
 /// What the marks mean.
-fn marks(ui: &mut Ui) {
+pub(super) fn marks(ui: &mut Ui) {
     ui.horizontal(|ui| {
         for (effect, word) in [(Effect::Live, "acts live"), (Effect::Restart, "restarts")] {
             mark(ui, effect);
@@ -111,22 +126,36 @@ fn marks(ui: &mut Ui) {
     });
 }
 
+/// A number over several decades, with the digits that matter.
+pub(super) fn compact(value: f64) -> String {
+    match value {
+        1e6.. => format!("{} M", rounded_to(value / 1e6, 2)),
+        1e4.. => format!("{} k", rounded_to(value / 1e3, 0)),
+        1.0.. => rounded_to(value, 0),
+        _ => format!("{value:.1e}"),
+    }
+}
+
+fn rounded_to(value: f64, decimals: usize) -> String {
+    let text = format!("{value:.decimals$}");
+    if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        text
+    }
+}
+
 fn number(
     ui: &mut Ui,
     knob: &Knob,
     value: f64,
-    range: std::ops::RangeInclusive<f64>,
-    step: f64,
-    decimals: usize,
+    slider: impl for<'v> FnOnce(&'v mut f64) -> Slider<'v>,
 ) -> Option<f64> {
     let mut edited = value;
     ui.spacing_mut().slider_width = 144.0;
     // A typed value may pass the slider's ends; the knob itself knows how far.
-    let slider = Slider::new(&mut edited, range)
-        .step_by(step)
-        .max_decimals(decimals)
-        .update_while_editing(false)
-        .clamping(SliderClamping::Never);
+    let slider =
+        slider(&mut edited).update_while_editing(false).clamping(SliderClamping::Never);
     let response = ui.name_inputs(knob.title, |ui| ui.add(slider));
     changed(&response.on_hover_text(knob.help), edited, value)
 }

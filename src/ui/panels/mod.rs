@@ -7,12 +7,14 @@ pub mod curves;
 pub mod denoise;
 pub mod dream;
 pub mod horizon;
+pub mod learning;
 pub mod model_card;
 pub mod occupancy;
 pub mod question;
 pub mod search;
 pub mod status;
 pub mod top_bar;
+pub mod training;
 pub mod value;
 pub mod waypoints;
 
@@ -22,7 +24,7 @@ use super::app::App;
 use super::theme::strong;
 use super::{stage, theme, transport};
 use crate::lab::Scene;
-use crate::lab::knobs::{is_diffuser, is_gamma, is_trajectory};
+use crate::lab::knobs::{self, is_diffuser, is_gamma, is_trajectory};
 
 /// Sections of the inspector that hold the knobs of the group of that name.
 const OCCUPANCY: &str = "Occupancy";
@@ -62,6 +64,13 @@ pub const CONTROLS: &[Section] = &[
         help: "Points the plan must pass: start and goal are two cases of the same constraint.",
         applies: is_diffuser,
         show: waypoints::show,
+    },
+    Section {
+        id: "training",
+        title: knobs::training::GROUP,
+        help: training::HELP,
+        applies: always,
+        show: training::show,
     },
 ];
 
@@ -129,6 +138,13 @@ pub const INSPECTOR: &[Section] = &[
         help: "What was drawn, and what was picked.",
         applies: is_diffuser,
         show: candidates::show,
+    },
+    Section {
+        id: "learning",
+        title: "Learning",
+        help: learning::HELP,
+        applies: always,
+        show: learning::show,
     },
     Section {
         id: "model",

@@ -8,6 +8,7 @@ use crate::lab::knobs;
 use crate::ui::app::{App, Proposal};
 use crate::ui::command;
 use crate::ui::icons::{self, Icon};
+use crate::ui::panels::status::thousands;
 use crate::ui::stage;
 use crate::ui::theme::{Colors, GRID, number, small};
 use crate::ui::widgets::tip_of;
@@ -16,6 +17,8 @@ use crate::ui::widgets::tip_of;
 pub const HEIGHT: f32 = 48.0;
 /// Narrowest scrubber.
 const MIN_SCRUB: f32 = 72.0;
+/// Words of the training clock.
+const TRAINING_WIDTH: f32 = 168.0;
 /// Everything on the bar beside the scrubbers.
 const FIXED_WIDTH: f32 = 620.0;
 
@@ -28,14 +31,20 @@ pub fn show(app: &mut App, ui: &mut Ui) {
         buttons(app, ui);
         ui.spacing_mut().item_spacing.x = GRID;
         ui.add_space(GRID);
-        let scrub = ((ui.available_width() - FIXED_WIDTH + 180.0) / 2.0).max(MIN_SCRUB);
+        let has_run = extent.checkpoints > 0;
+        let clocks = 1 + usize::from(has_chain) + usize::from(has_run);
+        let words = if has_run { TRAINING_WIDTH } else { 0.0 };
+        let room = ui.available_width() - FIXED_WIDTH + 180.0 - words;
+        let scrub = (room / clocks as f32).max(MIN_SCRUB);
+        if has_run {
+            training(app, ui, &extent, scrub);
+            ui.add_space(GRID);
+        }
         if has_chain {
             chain(app, ui, &extent, scrub);
             ui.add_space(GRID);
-            time(app, ui, &extent, scrub);
-        } else {
-            time(app, ui, &extent, 2.0 * scrub);
         }
+        time(app, ui, &extent, scrub);
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             let looping = app.transport.looping;
             command_button(app, ui, Icon::Loop, "loop", looping);
@@ -105,6 +114,33 @@ fn chain(app: &mut App, ui: &mut Ui, extent: &Extent, width: f32) {
         format!("{}{:.0}/{}", words.unit, app.transport.chain.floor(), extent.chain_steps)
     };
     fixed_text(ui, text, words.text_width);
+}
+
+/// The clock over the run's checkpoints; its end is whatever is newest.
+fn training(app: &mut App, ui: &mut Ui, extent: &Extent, width: f32) {
+    let help = "Scrub the checkpoints: the same question with the weights of that time";
+    clock_label(app, ui, Clock::Training, "Training", help);
+    let end = extent.checkpoints as f64;
+    let mut position = f64::from(app.transport.checkpoint).min(end);
+    let response = scrubber(ui, "Training checkpoint", &mut position, end, width);
+    if response.changed() {
+        app.transport.clock = Clock::Training;
+        app.transport.playing = false;
+        app.transport.checkpoint = if position >= end - 0.5 {
+            f32::INFINITY
+        } else {
+            position.round() as f32
+        };
+    }
+    let frame = app.session.training();
+    let entry = frame.as_ref().and_then(|frame| {
+        frame.manifest.as_ref()?.checkpoints.get(app.transport.checkpoint as usize)
+    });
+    let text = match entry {
+        Some(entry) => format!("step {}", thousands(entry.step)),
+        None => "newest".to_owned(),
+    };
+    fixed_text(ui, text, 80.0);
 }
 
 fn time(app: &mut App, ui: &mut Ui, extent: &Extent, width: f32) {

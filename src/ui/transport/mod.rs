@@ -1,5 +1,5 @@
-//! The two clocks: how far the noise has become a plan or a search has grown,
-//! and how far the ball has followed it.
+//! The clocks: how far the noise has become a plan or a search has grown, how
+//! far the ball has followed it, and how far the weights had been trained.
 
 pub mod bar;
 
@@ -9,6 +9,8 @@ pub const CHAIN_SECS: f32 = 0.7;
 pub const SEARCH_SECS: f32 = 1.2;
 /// Slowest and fastest playback.
 pub const SPEEDS: [f32; 2] = [0.05, 8.0];
+/// Checkpoints a second at speed 1.
+const CHECKPOINT_RATE: f32 = 2.0;
 /// How far a jump goes along the environment clock, in seconds.
 const JUMP_SECS: f32 = 0.5;
 
@@ -19,6 +21,8 @@ pub enum Clock {
     Denoising,
     /// Environment time.
     Environment,
+    /// Checkpoints of a training run.
+    Training,
 }
 
 /// What there is to play.
@@ -36,6 +40,8 @@ pub struct Extent {
     pub dt_secs: f32,
     /// Whether the rollout is still being computed.
     pub is_growing: bool,
+    /// Checkpoints of the run in training; 0 without one.
+    pub checkpoints: usize,
 }
 
 /// Both clocks and how they run.
@@ -54,6 +60,9 @@ pub struct Transport {
     pub chain: f32,
     /// Environment time in seconds.
     pub time_secs: f32,
+    /// Place among the checkpoints; their number stands for the newest
+    /// weights, whatever is to come.
+    pub checkpoint: f32,
     /// The environment clock waits while the start is being dragged.
     pub held: bool,
 }
@@ -67,6 +76,7 @@ impl Default for Transport {
             looping: false,
             chain: 0.0,
             time_secs: 0.0,
+            checkpoint: f32::INFINITY,
             held: false,
         }
     }
@@ -82,6 +92,7 @@ impl Transport {
         match self.clock {
             Clock::Denoising => self.advance_chain(dt_secs, extent),
             Clock::Environment => self.advance_time(dt_secs, extent),
+            Clock::Training => self.advance_training(dt_secs, extent),
         }
     }
 
@@ -102,6 +113,20 @@ impl Transport {
             }
         }
         self.chain < extent.chain_ready || self.clock == Clock::Environment
+    }
+
+    fn advance_training(&mut self, dt_secs: f32, extent: &Extent) -> bool {
+        let end = extent.checkpoints as f32;
+        self.checkpoint = (self.checkpoint + dt_secs * self.speed * CHECKPOINT_RATE).min(end);
+        if self.checkpoint >= end {
+            if self.looping && extent.checkpoints > 0 {
+                self.checkpoint = 0.0;
+            } else {
+                self.checkpoint = f32::INFINITY;
+                self.playing = false;
+            }
+        }
+        true
     }
 
     fn advance_time(&mut self, dt_secs: f32, extent: &Extent) -> bool {
@@ -134,6 +159,7 @@ impl Transport {
                 Clock::Environment => {
                     !extent.is_growing && self.time_secs >= extent.time_secs - 1e-4
                 }
+                Clock::Training => self.checkpoint >= extent.checkpoints as f32,
             };
             if at_end {
                 self.to_start();
@@ -155,6 +181,11 @@ impl Transport {
                 let step = (self.time_secs / dt).round() + steps as f32;
                 self.time_secs = (step * dt).clamp(0.0, extent.time_secs);
             }
+            Clock::Training => {
+                let end = extent.checkpoints as f32;
+                let next = (self.checkpoint.min(end).floor() + steps as f32).clamp(0.0, end);
+                self.checkpoint = if next >= end { f32::INFINITY } else { next };
+            }
         }
     }
 
@@ -163,6 +194,7 @@ impl Transport {
         let sign = if forward { 1 } else { -1 };
         match self.clock {
             Clock::Denoising => self.step(sign * extent.chain_steps.max(1) as i32, extent),
+            Clock::Training => self.step(4 * sign, extent),
             Clock::Environment => {
                 let steps = (JUMP_SECS / extent.dt_secs.max(1e-6)).round() as i32;
                 self.step(sign * steps, extent);
@@ -175,6 +207,7 @@ impl Transport {
         match self.clock {
             Clock::Denoising => self.chain = 0.0,
             Clock::Environment => self.time_secs = 0.0,
+            Clock::Training => self.checkpoint = 0.0,
         }
     }
 
@@ -184,6 +217,7 @@ impl Transport {
         match self.clock {
             Clock::Denoising => self.chain = extent.chain_ready,
             Clock::Environment => self.time_secs = extent.time_secs,
+            Clock::Training => self.checkpoint = f32::INFINITY,
         }
     }
 
@@ -212,6 +246,7 @@ mod tests {
         time_secs: 2.0,
         dt_secs: 0.01,
         is_growing: false,
+        checkpoints: 4,
     };
 
     #[test]
@@ -269,6 +304,20 @@ mod tests {
         assert!((transport.time_secs - 0.53).abs() < 1e-6);
         transport.step(-1000, &EXTENT);
         assert_eq!(transport.time_secs, 0.0);
+    }
+
+    #[test]
+    fn the_training_clock_walks_the_checkpoints_and_ends_at_the_newest() {
+        let mut transport = Transport { clock: Clock::Training, ..Transport::default() };
+        transport.step(-1, &EXTENT);
+        assert_eq!(transport.checkpoint, 3.0);
+        transport.jump(false, &EXTENT);
+        assert_eq!(transport.checkpoint, 0.0);
+        transport.toggle(&EXTENT);
+        assert!(transport.advance(0.6, &EXTENT));
+        assert_eq!(transport.checkpoint.floor(), 1.0);
+        transport.advance(9.0, &EXTENT);
+        assert!(transport.checkpoint.is_infinite() && !transport.playing);
     }
 
     #[test]

@@ -60,6 +60,11 @@ fn wanted(scene: &Scene, place: &Place, stage: &StageConfig) -> DriveRequest {
 }
 
 impl Tree {
+    /// Ask again what is asked already: another model answers.
+    pub(in crate::ui) fn ask_again(&mut self) {
+        self.asking.request = None;
+    }
+
     /// Ask for what is now wanted, if that is not what was asked last. Returns
     /// in how many seconds to look again, if the last request holds it back.
     pub(in crate::ui) fn pump(

@@ -73,6 +73,11 @@ pub struct Asking {
 }
 
 impl Asking {
+    /// Ask again what is asked already: another model answers.
+    pub(in crate::ui) fn forget(&mut self) {
+        (self.occupancy, self.values) = (None, None);
+    }
+
     /// The newest occupancy.
     pub fn frame(&self) -> Option<&Arc<OccupancyFrame>> {
         self.frame.as_ref()

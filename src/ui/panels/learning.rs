@@ -1,0 +1,261 @@
+//! What training looks like over its steps, and the checkpoints it left.
+
+use eframe::egui;
+use eframe::egui::{Color32, Slider, Ui};
+use egui_plot::{AxisHints, HPlacement, Line, Plot, PlotPoints, Points, VLine};
+
+use super::curves::{grid, rounded};
+use super::status::thousands;
+use super::training;
+use crate::lab::train::Metric;
+use crate::lab::train::keeper::TrainFrame;
+use crate::lab::training::Shown;
+use crate::ui::app::App;
+use crate::ui::theme::{Colors, GRID, SMALL, number, small};
+use crate::ui::widgets::{fact, muted};
+
+/// What the section is for.
+pub const HELP: &str =
+    "Loss over steps: faint as measured, strong smoothed, dots on data it never trains on.";
+/// Heights of the large plot and of the small ones.
+const HEIGHT: f32 = 136.0;
+const LOW: f32 = 72.0;
+/// Most points of a line.
+const MAX_POINTS: usize = 400;
+
+/// Show the section.
+pub fn show(app: &mut App, ui: &mut Ui) {
+    let Some(frame) = app.session.training() else {
+        ui.label(muted(ui, "No run yet: press Train on the left to watch this model learn."));
+        return;
+    };
+    training::shown(app, ui);
+    ui.horizontal(|ui| {
+        ui.spacing_mut().slider_width = 88.0;
+        ui.label(small("Smoothing"));
+        let slider = Slider::new(&mut app.training.smoothing, 0.0..=0.99).max_decimals(2);
+        ui.name_inputs("Smoothing", |ui| ui.add(slider));
+        ui.checkbox(&mut app.training.is_log, small("log")).on_hover_text("Logarithmic loss.");
+    });
+    let lines = frame.series.lines();
+    if lines.len() < 2 {
+        ui.label(muted(ui, "The first numbers come after a few steps."));
+    } else {
+        loss(app, ui, &frame);
+        small_plot(ui, "gradient norm", lines, |metric| metric.gradient_norm.map(f64::from));
+        small_plot(ui, "learning rate", lines, |metric| Some(metric.learning_rate));
+        facts(ui, lines);
+    }
+    checkpoints(app, ui, &frame);
+}
+
+/// Exponential moving average with debiasing, as TensorBoard's.
+fn smoothed(points: &[[f64; 2]], keep: f64) -> Vec<[f64; 2]> {
+    let (mut sum, mut weight) = (0.0, 0.0);
+    let smooth = |[x, y]: &[f64; 2]| {
+        sum = keep * sum + (1.0 - keep) * y;
+        weight = keep * weight + (1.0 - keep);
+        [*x, sum / weight]
+    };
+    points.iter().map(smooth).collect()
+}
+
+fn thinned(points: Vec<[f64; 2]>) -> Vec<[f64; 2]> {
+    let stride = points.len().div_ceil(MAX_POINTS).max(1);
+    let last = points.len().saturating_sub(1);
+    let mut index = 0;
+    let mut points = points;
+    points.retain(|_| {
+        index += 1;
+        (index - 1) % stride == 0 || index - 1 == last
+    });
+    points
+}
+
+fn loss(app: &App, ui: &mut Ui, frame: &TrainFrame) {
+    let colors = Colors::of(ui.ctx());
+    let lines = frame.series.lines();
+    let branch = lines.last().map_or(0, |line| line.branch);
+    // A loss that can be negative has no logarithm.
+    let is_log = app.training.is_log && lines.iter().all(|line| line.loss > 0.0);
+    let scale = |y: f32| if is_log { f64::from(y).log10() } else { f64::from(y) };
+    let now = shown_step(app, frame);
+    let keep = f64::from(app.training.smoothing);
+    plot(ui, "loss", HEIGHT, is_log, |plot| {
+        for of in 0..=branch {
+            let ink = if of == branch { colors.model() } else { colors.muted_ink() };
+            let of_branch = lines.iter().filter(|line| line.branch == of);
+            let (held, train): (Vec<&Metric>, Vec<&Metric>) =
+                of_branch.partition(|line| line.held_out.is_some());
+            let raw: Vec<[f64; 2]> =
+                train.iter().map(|line| [line.step as f64, scale(line.loss)]).collect();
+            let strong = thinned(smoothed(&raw, keep));
+            plot.line(line(format!("loss {of}"), thinned(raw), ink.gamma_multiply(0.3), 1.0));
+            plot.line(line(format!("smoothed loss {of}"), strong, ink, 1.8));
+            let dots: Vec<[f64; 2]> = held
+                .iter()
+                .filter_map(|line| Some([line.step as f64, scale(line.held_out?)]))
+                .collect();
+            let dots = Points::new(format!("held out {of}"), PlotPoints::new(thinned(dots)));
+            plot.points(dots.color(colors.truth()).radius(2.2).allow_hover(false));
+        }
+        if let Some(step) = now {
+            plot.vline(VLine::new("shown", step as f64).color(colors.ink()).width(1.0));
+        }
+    });
+    ui.horizontal(|ui| {
+        for (name, ink) in [("training", colors.model()), ("held out", colors.truth())] {
+            let (rect, _) = ui.allocate_exact_size(egui::vec2(12.0, 8.0), egui::Sense::hover());
+            ui.painter().hline(rect.x_range(), rect.center().y, egui::Stroke::new(2.0, ink));
+            ui.label(muted(ui, name));
+        }
+    });
+}
+
+/// The step of the checkpoint that is shown, if an earlier one is.
+fn shown_step(app: &App, frame: &TrainFrame) -> Option<usize> {
+    let Shown::Checkpoint(id) = app.session.shown_weights() else { return None };
+    frame.manifest.as_ref()?.entry(*id).map(|entry| entry.step)
+}
+
+fn small_plot(
+    ui: &mut Ui,
+    name: &'static str,
+    lines: &[Metric],
+    value: impl Fn(&Metric) -> Option<f64>,
+) {
+    let colors = Colors::of(ui.ctx());
+    let branch = lines.last().map_or(0, |line| line.branch);
+    let points = lines
+        .iter()
+        .filter(|line| line.branch == branch)
+        .filter_map(|line| Some([line.step as f64, value(line)?]));
+    let points = thinned(points.collect());
+    if points.len() < 2 {
+        return;
+    }
+    plot(ui, name, LOW, false, |plot| plot.line(line(name.into(), points, colors.model(), 1.2)));
+}
+
+fn line(name: String, points: Vec<[f64; 2]>, ink: Color32, width: f32) -> Line<'static> {
+    Line::new(name, PlotPoints::new(points)).color(ink).width(width).allow_hover(false)
+}
+
+fn plot(
+    ui: &mut Ui,
+    name: &'static str,
+    height: f32,
+    is_log: bool,
+    add: impl FnOnce(&mut egui_plot::PlotUi<'_>),
+) {
+    let colors = Colors::of(ui.ctx());
+    let tick_font = egui::FontId::proportional(10.0);
+    let x_axis = AxisHints::new_x()
+        .formatter(|mark, _| super::controls::compact(mark.value))
+        .tick_label_color(colors.muted_ink())
+        .tick_label_font(tick_font.clone())
+        .label_spacing(20.0..=36.0)
+        .min_thickness(12.0);
+    let y_axis = AxisHints::new_y()
+        .formatter(move |mark, _| match is_log {
+            true => format!("{:.0e}", 10f64.powf(mark.value)),
+            false if mark.step_size < 1e-3 => format!("{:.0e}", mark.value),
+            false => rounded(mark),
+        })
+        .label(egui::RichText::new(name).size(SMALL).color(colors.muted_ink()))
+        .placement(HPlacement::Left)
+        .tick_label_color(colors.muted_ink())
+        .tick_label_font(tick_font)
+        .label_spacing(9.0..=14.0)
+        .min_thickness(30.0);
+    Plot::new(name)
+        .height(height)
+        .show_background(false)
+        .custom_x_axes(vec![x_axis])
+        .custom_y_axes(vec![y_axis])
+        .x_grid_spacer(|input| grid(input, 4.0))
+        .y_grid_spacer(|input| grid(input, 3.0))
+        .grid_color(colors.line())
+        .allow_drag(false)
+        .allow_zoom(false)
+        .allow_scroll(false)
+        .allow_boxed_zoom(false)
+        .allow_double_click_reset(false)
+        .show_crosshair(false)
+        .set_margin_fraction(egui::vec2(0.01, 0.08))
+        .show(ui, add);
+}
+
+fn facts(ui: &mut Ui, lines: &[Metric]) {
+    let Some(last) = lines.last() else { return };
+    fact(ui, "loss", format!("{:.4}", last.loss));
+    if let Some(held) = lines.iter().rev().find_map(|line| line.held_out) {
+        fact(ui, "held-out loss", format!("{held:.4}"));
+    }
+    fact(ui, "speed", format!("{:.1} step/s", last.steps_per_sec));
+    if let Some(memory) = last.memory_mib {
+        fact(ui, "memory", format!("{memory:.0} MiB"));
+    }
+}
+
+fn checkpoints(app: &mut App, ui: &mut Ui, frame: &TrainFrame) {
+    let Some(manifest) = &frame.manifest else { return };
+    if manifest.checkpoints.is_empty() {
+        return;
+    }
+    ui.add_space(GRID / 2.0);
+    ui.label(muted(ui, format!("{} checkpoints", manifest.checkpoints.len())))
+        .on_hover_text(frame.run.display().to_string());
+    let now = app.session.shown_weights().clone();
+    for entry in manifest.checkpoints.iter().rev().take(8) {
+        ui.horizontal(|ui| {
+            let is_shown = now == Shown::Checkpoint(entry.id);
+            let step = number(format!("step {}", thousands(entry.step))).size(SMALL);
+            let tip = "Plan with the weights of that time.";
+            if ui.selectable_label(is_shown, step).on_hover_text(tip).clicked() {
+                app.session.show_weights(Shown::Checkpoint(entry.id));
+            }
+            if let Some(held) = entry.held_out {
+                ui.label(muted(ui, format!("{held:.4}"))).on_hover_text("Held-out loss.");
+            }
+            let mut marks = Vec::new();
+            if manifest.best == Some(entry.id) {
+                marks.push("best");
+            }
+            if entry.is_kept {
+                marks.push("kept");
+            }
+            if !marks.is_empty() {
+                ui.label(small(marks.join(", ")).color(Colors::of(ui.ctx()).accent()));
+            }
+            let tip = "Take up these weights and train on from here; what came later stays on disk.";
+            if app.session.training_orders().is_some()
+                && ui.small_button("go back").on_hover_text(tip).clicked()
+            {
+                crate::ui::training::go_back(app, entry.id);
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn smoothing_starts_at_the_first_value_and_keeps_a_constant() {
+        let points: Vec<[f64; 2]> = (0..50).map(|x| [f64::from(x), 3.0]).collect();
+        assert!(smoothed(&points, 0.9).iter().all(|[_, y]| (y - 3.0).abs() < 1e-12));
+        let raw = vec![[0.0, 1.0], [1.0, 5.0]];
+        assert_eq!(smoothed(&raw, 0.0), raw);
+        assert_eq!(smoothed(&raw, 0.9)[0], [0.0, 1.0]);
+    }
+
+    #[test]
+    fn a_thinned_line_keeps_both_ends() {
+        let points: Vec<[f64; 2]> = (0..5000).map(|x| [f64::from(x), 0.0]).collect();
+        let thin = thinned(points);
+        assert!(thin.len() <= MAX_POINTS + 1);
+        assert_eq!((thin[0][0], thin[thin.len() - 1][0]), (0.0, 4999.0));
+    }
+}

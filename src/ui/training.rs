@@ -1,0 +1,304 @@
+//! Training in the window: what a person wants of it, and the session told so.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::app::App;
+use super::overlays::notices::Notice;
+use crate::lab::train::keeper::{Start, TrainFrame, TrainStage};
+use crate::lab::train::{Budget, Rest};
+use crate::lab::training::Shown;
+use crate::lab::{DeviceChoice, Scene};
+
+/// Folder of runs in the state folder.
+const RUNS: &str = "runs";
+/// Names tried before giving up on finding a free one.
+const MOST_RUNS: usize = 100_000;
+
+/// What is wanted of training, and how it is looked at.
+#[derive(Clone, Debug)]
+pub struct Training {
+    /// Minutes, where time is the budget; `None` counts steps.
+    pub minutes: Option<f64>,
+    /// Steps, where they are the budget; 0 takes the scene's.
+    pub steps: usize,
+    /// Share of the time spent on steps.
+    pub pace: f32,
+    /// How much the loss is smoothed, 0 to 1.
+    pub smoothing: f32,
+    /// Whether the loss stands on a logarithmic axis.
+    pub is_log: bool,
+    /// Where the training clock stood a frame ago.
+    pub(super) at: f32,
+    /// What the planner's weights were when the stage was last asked.
+    pub(super) reweighted: u64,
+    /// The scene in training is told of once.
+    pub(super) told: Option<String>,
+}
+
+impl Default for Training {
+    fn default() -> Self {
+        Self {
+            minutes: None,
+            steps: 0,
+            pace: 1.0,
+            smoothing: 0.8,
+            is_log: false,
+            at: f32::INFINITY,
+            reweighted: 0,
+            told: None,
+        }
+    }
+}
+
+impl Training {
+    /// The budget a run of `scene` gets.
+    pub fn budget(&self, scene: &Scene) -> Budget {
+        match self.minutes {
+            Some(minutes) => {
+                Budget::Time(Duration::try_from_secs_f64(60.0 * minutes).unwrap_or_default())
+            }
+            None if self.steps == 0 => Budget::Steps(scene.train.steps),
+            None => Budget::Steps(self.steps),
+        }
+    }
+}
+
+/// What the main button does now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Start a run.
+    Train,
+    /// Rest.
+    Pause,
+    /// Go on.
+    Resume,
+}
+
+impl Action {
+    /// The button's words.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Train => "Train",
+            Self::Pause => "Pause",
+            Self::Resume => "Resume",
+        }
+    }
+}
+
+/// What the main button would do.
+pub fn action(app: &App) -> Action {
+    let Some(frame) = app.session.training() else { return Action::Train };
+    match &frame.stage {
+        stage if stage.is_busy() => {
+            let is_paused = app.session.training_orders().is_some_and(|orders| orders.is_paused());
+            if is_paused { Action::Resume } else { Action::Pause }
+        }
+        // A budget that is spent has to be extended first.
+        TrainStage::Resting(Rest::Spent) => Action::Train,
+        TrainStage::Resting(_) => Action::Resume,
+        TrainStage::Ended if can_continue(app, &frame) => Action::Resume,
+        _ => Action::Train,
+    }
+}
+
+/// Whether an ended run can go on with the scene that is open.
+fn can_continue(app: &App, frame: &TrainFrame) -> bool {
+    app.session.trains_this() && frame.manifest.as_ref().is_some_and(|m| m.latest.is_some())
+}
+
+/// Press the main button.
+pub fn press(app: &mut App) {
+    match action(app) {
+        Action::Train => start(app),
+        Action::Pause => {
+            if let Some(orders) = app.session.training_orders() {
+                orders.pause();
+            }
+        }
+        Action::Resume => resume(app),
+    }
+}
+
+fn resume(app: &mut App) {
+    if let Some(orders) = app.session.training_orders() {
+        orders.resume();
+        return;
+    }
+    let Some(frame) = app.session.training() else { return };
+    let scene = app.session.scene().clone();
+    begin(app, scene, frame.run.clone(), true);
+}
+
+/// Start a new run of the open scene.
+pub fn start(app: &mut App) {
+    let Some(run) = free_folder(app.state_folder.as_deref(), &app.name) else {
+        app.notify(Notice::failed(
+            "There is no place to keep a run",
+            "Set XDG_STATE_HOME or HOME to a folder that can be written, and start again.",
+        ));
+        return;
+    };
+    let scene = app.session.scene().clone();
+    begin(app, scene, run, false);
+}
+
+fn begin(app: &mut App, scene: Scene, run: PathBuf, resume: bool) {
+    let budget = app.training.budget(&scene);
+    let device = match app.device {
+        DeviceChoice::Auto if app.session.status().device.starts_with("GPU") => DeviceChoice::Gpu,
+        choice => choice,
+    };
+    let pace = app.training.pace;
+    app.session.start_training(Start { scene, run, resume, budget, pace, device });
+}
+
+/// Stop with a checkpoint; the run stays on disk and on the stage.
+pub fn stop(app: &App) {
+    if let Some(orders) = app.session.training_orders() {
+        orders.stop();
+    }
+}
+
+/// Tell a run in memory of another budget.
+pub fn extend(app: &App) {
+    let scene = app.session.training().map(|frame| Arc::clone(&frame.scene));
+    if let (Some(orders), Some(scene)) = (app.session.training_orders(), scene) {
+        orders.set_budget(app.training.budget(&scene));
+    }
+}
+
+/// Go on from checkpoint `id`: in memory at once, or from disk.
+pub fn go_back(app: &mut App, id: u64) {
+    if let Some(orders) = app.session.training_orders() {
+        orders.go_back(id);
+        app.session.show_weights(Shown::Newest);
+    }
+}
+
+/// The first free folder `NAME-N` among the runs; it is not made yet.
+fn free_folder(state: Option<&Path>, name: &str) -> Option<PathBuf> {
+    let stem: String = Path::new(name).file_stem()?.to_string_lossy().into_owned();
+    let runs = state?.join(RUNS);
+    (1..MOST_RUNS).map(|n| runs.join(format!("{stem}-{n}"))).find(|path| !path.exists())
+}
+
+/// Checkpoints that the training clock runs over.
+pub(super) fn checkpoints(app: &App) -> usize {
+    if !app.session.trains_this() {
+        return 0;
+    }
+    let frame = app.session.training();
+    frame.and_then(|frame| Some(frame.manifest.as_ref()?.checkpoints.len())).unwrap_or(0)
+}
+
+/// The weights at the training clock.
+fn at_clock(app: &App) -> Shown {
+    let place = app.transport.checkpoint;
+    let entry = app.session.training().and_then(|frame| {
+        let manifest = frame.manifest.clone()?;
+        // Checkpoints in the order of their steps, whatever branch.
+        manifest.checkpoints.get(place as usize).map(|entry| entry.id)
+    });
+    match entry {
+        Some(id) if place.is_finite() => Shown::Checkpoint(id),
+        _ => Shown::Newest,
+    }
+}
+
+/// The training clock and the weights that are shown say the same: whichever
+/// a person changed leads.
+fn bind_clock(app: &mut App) {
+    if checkpoints(app) == 0 {
+        app.transport.checkpoint = f32::INFINITY;
+    } else if app.transport.checkpoint != app.training.at {
+        let wanted = at_clock(app);
+        if *app.session.shown_weights() != wanted {
+            app.session.show_weights(wanted);
+        }
+    } else {
+        let place = match *app.session.shown_weights() {
+            Shown::Checkpoint(id) => app.session.training().and_then(|frame| {
+                let all = &frame.manifest.as_ref()?.checkpoints;
+                all.iter().position(|entry| entry.id == id)
+            }),
+            _ => None,
+        };
+        if place != Some(app.transport.checkpoint as usize) {
+            app.transport.checkpoint = place.map_or(f32::INFINITY, |place| place as f32);
+        }
+    }
+    app.training.at = app.transport.checkpoint;
+}
+
+/// Once a frame: ask anew where the weights are others, and say once when a
+/// run fails.
+pub(super) fn follow(app: &mut App) {
+    bind_clock(app);
+    let reweighted = app.session.status().reweighted;
+    if reweighted != app.training.reweighted {
+        app.training.reweighted = reweighted;
+        app.live.want(super::live::Wish::full(super::live::Origin::Same));
+        app.field.asking.forget();
+        app.tree.ask_again();
+    }
+    let Some(frame) = app.session.training() else { return };
+    let told = match &frame.stage {
+        TrainStage::Failed(why) => Some(("Training stopped", why.clone())),
+        TrainStage::Resting(Rest::Trouble(why)) => Some(("Training rests", why.clone())),
+        _ => frame.warning.clone().map(|why| ("Training", why)),
+    };
+    let text = told.as_ref().map(|(_, why)| why.clone());
+    if text == app.training.told {
+        return;
+    }
+    app.training.told = text;
+    if let Some((title, why)) = told {
+        app.notify(Notice::failed(title, why));
+    }
+}
+
+/// `4 min left`, `40 s left`.
+pub fn remaining(time: Duration) -> String {
+    let secs = time.as_secs();
+    match secs {
+        0..60 => format!("{secs} s left"),
+        60..3600 => format!("{} min left", secs.div_ceil(60)),
+        _ => format!("{} h {:02} min left", secs / 3600, secs % 3600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_run_never_takes_the_folder_of_another() {
+        let state = tempfile::tempdir().unwrap();
+        let first = free_folder(Some(state.path()), "four-rooms.toml").unwrap();
+        assert!(first.ends_with("runs/four-rooms-1"));
+        std::fs::create_dir_all(&first).unwrap();
+        let second = free_folder(Some(state.path()), "four-rooms.toml").unwrap();
+        assert!(second.ends_with("runs/four-rooms-2"));
+        assert!(free_folder(None, "x").is_none());
+    }
+
+    #[test]
+    fn the_budget_is_the_scenes_unless_a_person_says_otherwise() {
+        let scene = crate::ui::testing::tiny_scene();
+        let mut training = Training::default();
+        assert_eq!(training.budget(&scene), Budget::Steps(scene.train.steps));
+        training.steps = 30;
+        assert_eq!(training.budget(&scene), Budget::Steps(30));
+        training.minutes = Some(1.5);
+        assert_eq!(training.budget(&scene), Budget::Time(Duration::from_secs(90)));
+    }
+
+    #[test]
+    fn what_is_left_is_said_in_words() {
+        assert_eq!(remaining(Duration::from_secs(40)), "40 s left");
+        assert_eq!(remaining(Duration::from_secs(61)), "2 min left");
+        assert_eq!(remaining(Duration::from_secs(3660)), "1 h 01 min left");
+    }
+}
