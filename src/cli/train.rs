@@ -29,6 +29,9 @@ pub struct Train {
     /// Continue the run that lies beside the weights.
     #[arg(long)]
     resume: bool,
+    /// Least seconds between two checkpoints; the time grows with the run.
+    #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
+    checkpoint_every: f64,
     /// Print one JSON object per event instead of a progress bar.
     #[arg(long)]
     json: bool,
@@ -52,8 +55,12 @@ impl Train {
             None => Budget::Steps(self.steps.unwrap_or(scene.train.steps)),
         };
         let choice = self.device.choose()?;
-        let options =
-            TrainOptions { resume: self.resume, ..TrainOptions::beside(&out, &choice.name) };
+        let options = TrainOptions {
+            resume: self.resume,
+            save_every: Duration::try_from_secs_f64(self.checkpoint_every)
+                .context("--checkpoint-every must not be negative")?,
+            ..TrainOptions::beside(&out, &choice.name)
+        };
         let orders = Arc::new(Orders::new(budget));
         stop_on_interrupt(&orders);
         let mut report = Report::new(self.json);

@@ -27,7 +27,7 @@ use crate::rng::Rng;
 const SUBSTEPS: usize = 5;
 /// Door width if the scene does not say, in m. The published 0.2 leaves the
 /// ball 4 cm, which noise rarely hits.
-const DOOR_WIDTH: f32 = 0.3;
+pub const DOOR_WIDTH: f32 = 0.3;
 /// Within this distance of the goal a state pays 1, in m.
 const GOAL_RADIUS: f32 = 0.08;
 /// Contacts leave the ball less deep than this in a wall, in m, so states may

@@ -5,7 +5,7 @@
 //! tensors or pixels.
 
 mod controller;
-mod four_rooms;
+pub mod four_rooms;
 mod grid;
 mod maze;
 mod maze_layout;

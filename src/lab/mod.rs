@@ -13,6 +13,7 @@ pub mod knobs;
 mod mailbox;
 pub mod occupancy;
 pub mod open;
+pub mod pairs;
 pub mod picture;
 mod planner_thread;
 pub mod policy_run;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::env::Workspace;
 use crate::lab::files::{FileEvent, FileTask};
+use crate::lab::pairs;
 use crate::lab::scene::StageConfig;
 use crate::lab::{Scene, Session, knobs, shipped};
 use crate::plan::PlanRequest;
@@ -142,6 +143,7 @@ impl App {
         if self.place.is(environment) {
             return;
         }
+        self.world = pairs::world_of(self.session.scene());
         match Place::new(environment) {
             Ok(place) => self.place = place,
             Err(error) => self.notify(Notice::failed("The maze is unclear", error.to_string())),

@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::lab::files::FileWorker;
+use crate::lab::pairs::{self, World};
 use crate::lab::{DeviceChoice, Scene, Session, SessionOptions, knobs};
 
 use super::history::{EditTag, History};
@@ -24,9 +25,10 @@ use super::probe::Probe;
 use super::stage::Stage;
 use super::stage::field::{self, Field};
 use super::stage::tree as tree_stage;
-use super::transport::{Extent, Transport};
 use super::training::Training;
+use super::transport::{Extent, Transport};
 use super::tree::Tree;
+use super::workspace::Workspace;
 use super::{keys, overlays, panels, theme};
 
 /// Wakes the window from other threads once it exists.
@@ -62,6 +64,8 @@ pub struct App {
     pub field: Field,
     /// The beam search of a Trajectory Transformer.
     pub tree: Tree,
+    /// The built-in world of the scene, if it is one.
+    pub world: Option<&'static World>,
     /// What is wanted of training, and how it is looked at.
     pub training: Training,
     /// Undo and redo.
@@ -84,6 +88,8 @@ pub struct App {
     pub device: DeviceChoice,
     /// Whether there are unsaved edits.
     pub is_edited: bool,
+    /// Where the panels stand.
+    pub workspace: Workspace,
     /// Show the controls.
     pub show_controls: bool,
     /// Show the inspector.
@@ -195,6 +201,7 @@ impl Prepared {
             stage: Stage::default(),
             field: Field::default(),
             tree,
+            world: pairs::world_of(session.scene()),
             training: Training::default(),
             history: History::default(),
             overlay: None,
@@ -205,6 +212,7 @@ impl Prepared {
             recent: VecDeque::new(),
             device: options.device,
             is_edited: false,
+            workspace: Workspace::default(),
             show_controls: true,
             show_inspector: true,
             show_noisy: true,

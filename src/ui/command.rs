@@ -11,6 +11,7 @@ use super::overlays::{Overlay, palette::Palette};
 use super::stage::Tool;
 use super::stage::tree::input::Walk;
 use super::transport::Clock;
+use super::workspace::Pane;
 use crate::lab::training::Shown;
 use crate::lab::{Scene, knobs};
 use crate::plan::beam::EditKind;
@@ -152,6 +153,15 @@ commands! {
     "Training": {
         "train", "Train, pause or go on", on(CTRL, Key::T),
             "Trains the scene's model in the window.", |app, _| super::training::press(app);
+        "training", "Show the training panels", on(NONE, Key::F2),
+            "Controls of training, and what it looks like.", |app, _| {
+                let pane = if app.workspace.is_front(Pane::Training) {
+                    [Pane::Controls, Pane::Inspector]
+                } else {
+                    [Pane::Training, Pane::Learning]
+                };
+                pane.into_iter().for_each(|pane| app.workspace.show(pane));
+            };
         "train-stop", "Stop training", on(CTRL_SHIFT, Key::T),
             "After the present step, with a checkpoint.", |app, _| super::training::stop(app);
         "weights-newest", "Show the weights in training", None,

@@ -27,6 +27,7 @@ pub mod training;
 pub mod transport;
 pub mod tree;
 mod widgets;
+pub mod workspace;
 
 use eframe::egui;
 use std::path::PathBuf;

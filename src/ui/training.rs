@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::app::App;
 use super::overlays::notices::Notice;
+use super::workspace::Pane;
 use crate::lab::train::keeper::{Start, TrainFrame, TrainStage};
 use crate::lab::train::{Budget, Rest};
 use crate::lab::training::Shown;
@@ -141,6 +142,8 @@ pub fn start(app: &mut App) {
         return;
     };
     let scene = app.session.scene().clone();
+    app.workspace.show(Pane::Training);
+    app.workspace.show(Pane::Learning);
     begin(app, scene, run, false);
 }
 

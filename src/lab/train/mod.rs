@@ -39,6 +39,9 @@ pub enum Budget {
     Time(Duration),
 }
 
+/// Least time between two checkpoints of a run.
+pub const SAVE_EVERY: Duration = Duration::from_secs(5);
+
 /// How to run.
 #[derive(Clone, Debug)]
 pub struct TrainOptions {
@@ -54,6 +57,8 @@ pub struct TrainOptions {
     pub report_every: Duration,
     /// Time between two looks at the averaged weights, if anybody wants them.
     pub show_every: Option<Duration>,
+    /// Least time between two checkpoints; it grows with the run.
+    pub save_every: Duration,
     /// Wait for orders when the budget is spent or training went wrong,
     /// instead of ending.
     pub waits: bool,
@@ -69,6 +74,7 @@ impl TrainOptions {
             device_name: device_name.to_owned(),
             report_every: Duration::from_secs(1),
             show_every: None,
+            save_every: SAVE_EVERY,
             waits: false,
         }
     }

@@ -16,9 +16,9 @@ use crate::lab::scene::Scene;
 use crate::model::ModelError;
 use crate::model::learner::Learner;
 
-/// Shortest and longest time between two checkpoints; in between it grows
-/// with the run, so that a short run has many and a long one few to write.
-const SAVE_EVERY: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(60)];
+/// Longest time between two checkpoints; up to it the time grows with the run,
+/// so that a short run has many and a long one few to write.
+const SAVE_AT_LAST: Duration = Duration::from_secs(60);
 /// Part of the run between two checkpoints.
 const SAVE_SHARE: f64 = 1.0 / 40.0;
 /// Most steps between two reports: a GPU must not run ahead for ever.
@@ -141,7 +141,8 @@ impl<'a> Run<'a> {
         }
         if self.trouble.is_none() {
             let wall = self.wall().mul_f64(SAVE_SHARE);
-            if self.saved.elapsed() > wall.clamp(SAVE_EVERY[0], SAVE_EVERY[1]) {
+            let least = self.options.save_every;
+            if self.saved.elapsed() > wall.clamp(least, SAVE_AT_LAST.max(least)) {
                 self.report(on_event)?;
                 self.save(false, on_event)?;
             }
@@ -282,7 +283,7 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         // From here on the weights are of another mixture.
-        if self.saved.elapsed() > SAVE_EVERY[0] && self.trouble.is_none() {
+        if self.saved.elapsed() > self.options.save_every && self.trouble.is_none() {
             self.report(on_event)?;
             self.save(false, on_event)?;
         }

@@ -42,8 +42,8 @@ pub fn show(app: &mut App, ui: &mut Ui) {
         ui.label(muted(ui, "The first numbers come after a few steps."));
     } else {
         loss(app, ui, &frame);
-        small_plot(ui, "gradient norm", lines, |metric| metric.gradient_norm.map(f64::from));
-        small_plot(ui, "learning rate", lines, |metric| Some(metric.learning_rate));
+        small_plot(ui, "gradient", lines, |metric| metric.gradient_norm.map(f64::from));
+        small_plot(ui, "step size", lines, |metric| Some(metric.learning_rate));
         facts(ui, lines);
     }
     checkpoints(app, ui, &frame);
@@ -159,7 +159,7 @@ fn plot(
     let y_axis = AxisHints::new_y()
         .formatter(move |mark, _| match is_log {
             true => format!("{:.0e}", 10f64.powf(mark.value)),
-            false if mark.step_size < 1e-3 => format!("{:.0e}", mark.value),
+            false if mark.step_size < 1e-3 => format!("{:.1e}", mark.value),
             false => rounded(mark),
         })
         .label(egui::RichText::new(name).size(SMALL).color(colors.muted_ink()))
@@ -167,7 +167,7 @@ fn plot(
         .tick_label_color(colors.muted_ink())
         .tick_label_font(tick_font)
         .label_spacing(9.0..=14.0)
-        .min_thickness(30.0);
+        .min_thickness(36.0);
     Plot::new(name)
         .height(height)
         .show_background(false)
@@ -228,9 +228,10 @@ fn checkpoints(app: &mut App, ui: &mut Ui, frame: &TrainFrame) {
             if !marks.is_empty() {
                 ui.label(small(marks.join(", ")).color(Colors::of(ui.ctx()).accent()));
             }
-            let tip = "Take up these weights and train on from here; what came later stays on disk.";
+            let tip =
+                "Take up these weights and train on from here; what came later stays on disk.";
             if app.session.training_orders().is_some()
-                && ui.small_button("go back").on_hover_text(tip).clicked()
+                && ui.small_button(small("go back")).on_hover_text(tip).clicked()
             {
                 crate::ui::training::go_back(app, entry.id);
             }

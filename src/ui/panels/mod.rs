@@ -22,9 +22,9 @@ use eframe::egui::{CentralPanel, Frame, Margin, Panel, ScrollArea, Ui};
 
 use super::app::App;
 use super::theme::strong;
-use super::{stage, theme, transport};
+use super::{stage, theme, transport, workspace};
 use crate::lab::Scene;
-use crate::lab::knobs::{self, is_diffuser, is_gamma, is_trajectory};
+use crate::lab::knobs::{is_diffuser, is_gamma, is_trajectory};
 
 /// Sections of the inspector that hold the knobs of the group of that name.
 const OCCUPANCY: &str = "Occupancy";
@@ -65,14 +65,25 @@ pub const CONTROLS: &[Section] = &[
         applies: is_diffuser,
         show: waypoints::show,
     },
-    Section {
-        id: "training",
-        title: knobs::training::GROUP,
-        help: training::HELP,
-        applies: always,
-        show: training::show,
-    },
 ];
+
+/// The sections behind the controls: training.
+pub const TRAINING: &[Section] = &[Section {
+    id: "training",
+    title: "",
+    help: training::HELP,
+    applies: always,
+    show: training::show,
+}];
+
+/// The sections behind the inspector: what training looks like.
+pub const LEARNING: &[Section] = &[Section {
+    id: "learning",
+    title: "",
+    help: learning::HELP,
+    applies: always,
+    show: learning::show,
+}];
 
 /// The sections of the inspector on the right.
 pub const INSPECTOR: &[Section] = &[
@@ -140,13 +151,6 @@ pub const INSPECTOR: &[Section] = &[
         show: candidates::show,
     },
     Section {
-        id: "learning",
-        title: "Learning",
-        help: learning::HELP,
-        applies: always,
-        show: learning::show,
-    },
-    Section {
         id: "model",
         title: "Model",
         help: "Where the weights come from.",
@@ -155,8 +159,6 @@ pub const INSPECTOR: &[Section] = &[
     },
 ];
 
-const CONTROLS_WIDTH: f32 = 248.0;
-const INSPECTOR_WIDTH: f32 = 312.0;
 const SCROLL_MARGIN: f32 = 16.0;
 const TOP_HEIGHT: f32 = 48.0;
 const STATUS_HEIGHT: f32 = 28.0;
@@ -166,8 +168,6 @@ pub fn show(app: &mut App, ui: &mut Ui) {
     // No fill: the window is cleared to the panels' color, and filling most of
     // it again is the dearest thing a software renderer can be asked for.
     let bar = |margin_y: i8| Frame::new().inner_margin(Margin::symmetric(16, margin_y));
-    // The scroll bar floats in the margin on the right.
-    let side = Frame::new().inner_margin(Margin { left: 16, ..Margin::ZERO });
     Panel::top("top bar")
         .exact_size(TOP_HEIGHT)
         .frame(bar(0))
@@ -189,26 +189,10 @@ pub fn show(app: &mut App, ui: &mut Ui) {
         .frame(bar(0))
         .show_separator_line(false)
         .show(ui, |ui| transport::bar::show(app, ui));
-    if app.show_controls {
-        Panel::left("controls")
-            .exact_size(CONTROLS_WIDTH)
-            .resizable(false)
-            .frame(side)
-            .show_separator_line(false)
-            .show(ui, |ui| sections(app, ui, "controls", CONTROLS));
-    }
-    if app.show_inspector {
-        Panel::right("inspector")
-            .exact_size(INSPECTOR_WIDTH)
-            .resizable(false)
-            .frame(side)
-            .show_separator_line(false)
-            .show(ui, |ui| sections(app, ui, "inspector", INSPECTOR));
-    }
-    CentralPanel::no_frame().frame(Frame::new()).show(ui, |ui| stage::show(app, ui));
+    CentralPanel::no_frame().frame(Frame::new()).show(ui, |ui| workspace::show(app, ui));
 }
 
-fn sections(app: &mut App, ui: &mut Ui, id: &str, table: &[Section]) {
+pub(super) fn sections(app: &mut App, ui: &mut Ui, id: &str, table: &[Section]) {
     ScrollArea::vertical().id_salt(id).auto_shrink(false).show(ui, |ui| {
         ui.spacing_mut().item_spacing.y = 4.0;
         ui.set_max_width(ui.available_width() - SCROLL_MARGIN);

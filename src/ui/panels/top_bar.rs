@@ -5,7 +5,9 @@ use eframe::egui::{
 };
 
 use crate::lab::files::AUTOSAVE;
+use crate::lab::pairs::{self, WORLDS};
 use crate::lab::{DeviceChoice, SHIPPED, Scene, ShippedScene};
+use crate::model;
 use crate::ui::actions::file_name;
 use crate::ui::app::{App, Proposal};
 use crate::ui::command;
@@ -25,6 +27,8 @@ pub fn show(app: &mut App, ui: &mut Ui) {
         ui.label(strong("foresight", TITLE));
         ui.add_space(GRID);
         scene_menu(app, ui);
+        ui.add_space(GRID);
+        pair(app, ui);
         ui.add_space(GRID * 2.0);
         seed(app, ui);
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
@@ -58,6 +62,40 @@ fn scene_menu(app: &mut App, ui: &mut Ui) {
     let corners = vec![arrow.left_top(), arrow.right_top(), arrow.center_bottom()];
     ui.painter().add(Shape::convex_polygon(corners, ink, Stroke::NONE));
     response.response.on_hover_text("Open, save and export scenes");
+}
+
+/// Which world and which model: nine pairs and more, trained or still to be.
+fn pair(app: &mut App, ui: &mut Ui) {
+    let world = app.world;
+    let model = app.session.scene().model.id();
+    let mut wanted = None;
+    let title = world.map_or("another world", |world| world.title);
+    ui.name_inputs("World", |ui| {
+        ComboBox::from_id_salt("world").width(124.0).selected_text(title).show_ui(ui, |ui| {
+            for row in WORLDS {
+                let is_here = world.is_some_and(|world| world.id == row.id);
+                if ui.selectable_label(is_here, row.title).clicked() {
+                    wanted = Some((row, model));
+                }
+            }
+        })
+    });
+    let title = model::ALL.iter().find(|row| row.id == model).map_or("", |row| row.title);
+    ui.name_inputs("Model", |ui| {
+        ComboBox::from_id_salt("model").width(150.0).selected_text(title).show_ui(ui, |ui| {
+            for row in model::ALL {
+                let response = ui.selectable_label(row.id == model, row.title);
+                if response.on_hover_text(row.help).clicked() {
+                    wanted = world.or(WORLDS.first()).map(|world| (world, row.id));
+                }
+            }
+        })
+    });
+    let Some((world, model)) = wanted else { return };
+    match pairs::pair(world, model) {
+        Ok(pair) => app.propose(Proposal::Open(Box::new(pair.scene), pair.name, None)),
+        Err(error) => app.notify(Notice::failed("That pair cannot be had", error.to_string())),
+    }
 }
 
 fn menu_row(app: &mut App, ui: &mut Ui, id: &str) {

@@ -40,7 +40,7 @@ fn buttons(app: &mut App, ui: &mut Ui) {
     let colors = Colors::of(ui.ctx());
     ui.horizontal(|ui| {
         let action = training::action(app);
-        let mut button = Button::new(action.title()).min_size(vec2(76.0, 24.0));
+        let mut button = Button::new(action.title()).min_size(vec2(60.0, 24.0));
         if action == Action::Train {
             button = button.fill(colors.accent_fill());
         }
@@ -60,6 +60,7 @@ fn buttons(app: &mut App, ui: &mut Ui) {
             {
                 orders.keep();
             }
+            extend(app, ui);
         } else if app.session.training().is_some() {
             let tip = "Show the scene's own weights again. The run stays on disk.";
             if ui.button("Close run").on_hover_text(tip).clicked() {
@@ -75,16 +76,13 @@ fn progress(app: &mut App, ui: &mut Ui, frame: &TrainFrame) {
         TrainStage::Collecting { done, total } => done as f64 / total.max(1) as f64,
         _ => frame.progress,
     };
-    let bar = ProgressBar::new(share.clamp(0.0, 1.0) as f32)
-        .desired_height(6.0)
-        .fill(colors.accent());
+    let bar =
+        ProgressBar::new(share.clamp(0.0, 1.0) as f32).desired_height(6.0).fill(colors.accent());
     ui.add(bar);
     ui.label(number(words(frame)).size(SMALL));
     let rest = match &frame.stage {
         TrainStage::Collecting { .. } => "collecting data".to_owned(),
-        TrainStage::Training => {
-            frame.remaining.map(training::remaining).unwrap_or_default()
-        }
+        TrainStage::Training => frame.remaining.map(training::remaining).unwrap_or_default(),
         TrainStage::Starting => "starting".to_owned(),
         TrainStage::Resting(Rest::Asked) => "paused".to_owned(),
         TrainStage::Resting(Rest::Spent) => "budget spent; extend it to go on".to_owned(),
@@ -107,7 +105,10 @@ fn progress(app: &mut App, ui: &mut Ui, frame: &TrainFrame) {
         }
     }
     if !app.session.trains_this() {
-        ui.label(muted(ui, format!("That is \u{201c}{}\u{201d}, another scene.", frame.scene.title)));
+        ui.label(muted(
+            ui,
+            format!("That is \u{201c}{}\u{201d}, another scene.", frame.scene.title),
+        ));
     }
 }
 
@@ -132,7 +133,9 @@ fn budget(app: &mut App, ui: &mut Ui) {
         match before {
             Budget::Steps(mut steps) => {
                 let field = DragValue::new(&mut steps).speed(50.0).range(1..=100_000_000);
-                if ui.name_inputs("Budget", |ui| ui.add(field.update_while_editing(false))).changed()
+                if ui
+                    .name_inputs("Budget", |ui| ui.add(field.update_while_editing(false)))
+                    .changed()
                 {
                     app.training.steps = steps;
                 }
@@ -140,7 +143,9 @@ fn budget(app: &mut App, ui: &mut Ui) {
             Budget::Time(time) => {
                 let mut minutes = time.as_secs_f64() / 60.0;
                 let field = DragValue::new(&mut minutes).speed(0.1).range(0.05..=100_000.0);
-                if ui.name_inputs("Budget", |ui| ui.add(field.update_while_editing(false))).changed()
+                if ui
+                    .name_inputs("Budget", |ui| ui.add(field.update_while_editing(false)))
+                    .changed()
                 {
                     app.training.minutes = Some(minutes);
                 }
@@ -152,18 +157,22 @@ fn budget(app: &mut App, ui: &mut Ui) {
                 app.training.minutes = minutes;
             }
         }
-        if ui.button(small("+50 %")).on_hover_text("Extend the budget by half.").clicked() {
-            match app.training.budget(&scene) {
-                Budget::Steps(steps) => app.training.steps = steps + steps.div_ceil(2),
-                Budget::Time(time) => {
-                    app.training.minutes = Some(1.5 * time.as_secs_f64() / 60.0);
-                }
-            }
-        }
     });
     if app.training.budget(&scene) != before {
         training::extend(app);
     }
+}
+
+/// Half as much again of the budget.
+fn extend(app: &mut App, ui: &mut Ui) {
+    if !ui.button("+50 %").on_hover_text("Extend the budget by half.").clicked() {
+        return;
+    }
+    match app.training.budget(app.session.scene()) {
+        Budget::Steps(steps) => app.training.steps = steps + steps.div_ceil(2),
+        Budget::Time(time) => app.training.minutes = Some(1.5 * time.as_secs_f64() / 60.0),
+    }
+    training::extend(app);
 }
 
 fn pace(app: &mut App, ui: &mut Ui) {

@@ -1,0 +1,183 @@
+//! Training in the hands of a person: train, pause, change the step size, go
+//! on, look at an earlier checkpoint, go back, open another scene meanwhile.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
+
+use std::time::{Duration, Instant};
+
+use eframe::egui::{Key, Modifiers, vec2};
+use egui_kittest::Harness;
+use egui_kittest::kittest::Queryable as _;
+use foresight::lab::train::Rest;
+use foresight::lab::train::keeper::{TrainFrame, TrainStage};
+use foresight::lab::training::Shown;
+use foresight::lab::{DeviceChoice, Scene, shipped};
+use foresight::ui::transport::Clock;
+use foresight::ui::workspace::Pane;
+use foresight::ui::{App, AppOptions, Prepared};
+
+fn scene() -> Scene {
+    let mut scene = Scene::parse(shipped::find("maze2d-umaze-diffuser").unwrap().text).unwrap();
+    scene.model.set_weights(None);
+    scene.model.diffuser_mut().unwrap().waypoints = Some(16);
+    scene.model.diffuser_mut().unwrap().multipliers = Some(vec![1, 2]);
+    scene.model.diffuser_mut().unwrap().batch = Some(4);
+    scene.data.transitions = 5000;
+    scene.plan.durations = 3;
+    scene.plan.candidates_per_duration = 2;
+    scene.plan.denoising_steps = 3;
+    scene.train.steps = 1_000_000;
+    scene
+}
+
+struct Window(
+    Harness<'static, App>,
+    #[expect(dead_code, reason = "holds the folder")] tempfile::TempDir,
+);
+
+impl Window {
+    fn open() -> Self {
+        let state = tempfile::tempdir().unwrap();
+        let options = AppOptions {
+            scene: scene(),
+            name: "test".into(),
+            folder: None,
+            path: None,
+            device: DeviceChoice::Cpu,
+            state_folder: Some(state.path().to_path_buf()),
+            probe: None,
+        };
+        let prepared = Prepared::new(options).unwrap();
+        let harness = Harness::builder()
+            .with_size(vec2(1440.0, 900.0))
+            .with_step_dt(1.0 / 30.0)
+            .with_max_steps(60)
+            .build_eframe(move |cc| prepared.into_app(cc));
+        let mut window = Self(harness, state);
+        window.wait("the first plan", |app| app.live.rollout().is_some());
+        window
+    }
+
+    fn app(&self) -> &App {
+        self.0.state()
+    }
+
+    fn wait(&mut self, what: &str, done: impl Fn(&App) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !done(self.app()) {
+            assert!(Instant::now() < deadline, "{what} never came");
+            self.0.step();
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        self.0.step();
+    }
+
+    fn press(&mut self, label: &str) {
+        self.0.get_by_label(label).click();
+        self.0.step();
+        self.0.step();
+    }
+
+    fn ctrl(&mut self, key: Key) {
+        self.0.key_press_modifiers(Modifiers::COMMAND, key);
+        self.0.step();
+        self.0.step();
+    }
+}
+
+fn with(app: &App, test: impl Fn(&TrainFrame) -> bool) -> bool {
+    app.session.training().is_some_and(|frame| test(&frame))
+}
+
+fn step(app: &App) -> usize {
+    app.session.training().and_then(|frame| Some(frame.last?.step)).unwrap_or(0)
+}
+
+#[test]
+fn a_person_trains_pauses_changes_the_step_size_goes_on_and_looks_back() {
+    let mut window = Window::open();
+    let before = window.app().live.complete().unwrap().clone();
+    window.ctrl(Key::T);
+    assert!(window.app().workspace.is_front(Pane::Training));
+    assert!(window.app().workspace.is_front(Pane::Learning));
+    window.wait("the first steps", |app| step(app) > 10);
+    // The stage follows the weights.
+    window.wait("a plan by the weights in training", |app| {
+        app.live.complete().unwrap().id > before.id
+            && app.session.status().model.as_ref().is_some_and(|card| card.trained_steps > 0)
+    });
+
+    window.press("Pause");
+    window.wait("the pause", |app| with(app, |f| f.stage == TrainStage::Resting(Rest::Asked)));
+    let paused_at = step(window.app());
+    for _ in 0..20 {
+        window.0.step();
+    }
+    assert_eq!(step(window.app()), paused_at);
+
+    let mut tuned = window.app().session.scene().clone();
+    tuned.model.diffuser_mut().unwrap().learning_rate = Some(1e-6);
+    let tag = foresight::ui::history::EditTag::Knob("train.learning_rate");
+    assert!(window.0.state_mut().edit(tag, tuned, None));
+    window.press("Resume");
+    window.wait("the smaller steps", |app| {
+        with(app, |frame| frame.last.is_some_and(|last| last.learning_rate < 2e-6))
+    });
+    assert!(step(window.app()) > paused_at);
+
+    // Back to the untrained weights by the training clock, and to the newest.
+    window.wait("two checkpoints", |app| {
+        with(app, |frame| frame.manifest.as_ref().is_some_and(|m| m.checkpoints.len() > 1))
+    });
+    let id = window.app().live.complete().unwrap().id;
+    window.0.state_mut().transport.clock = Clock::Training;
+    window.0.key_press(Key::Home);
+    window.wait("the untrained weights", |app| {
+        *app.session.shown_weights() == Shown::Checkpoint(1)
+            && app.session.status().model.as_ref().is_some_and(|card| card.trained_steps == 0)
+            && app.live.complete().unwrap().id > id
+    });
+    assert_eq!(window.app().transport.checkpoint, 0.0);
+    window.0.key_press(Key::End);
+    window.wait("the newest weights", |app| *app.session.shown_weights() == Shown::Newest);
+
+    // Going back in training is a branch; nothing that was there is lost.
+    window.app().session.training_orders().unwrap().go_back(1);
+    window.wait("the branch", |app| with(app, |f| f.last.is_some_and(|last| last.branch == 1)));
+
+    window.press("Stop");
+    window.wait("the end", |app| with(app, |frame| frame.stage == TrainStage::Ended));
+    assert!(with(window.app(), |frame| frame.run.join("weights.safetensors").is_file()));
+    window.press("Close run");
+    window.wait("the scene's own weights", |app| *app.session.shown_weights() == Shown::Own);
+    assert!(window.app().session.training().is_none());
+}
+
+#[test]
+fn training_goes_on_while_another_scene_is_looked_at() {
+    let mut window = Window::open();
+    window.ctrl(Key::T);
+    window.wait("the first steps", |app| step(app) > 3);
+    let mut other = scene();
+    other.model.diffuser_mut().unwrap().waypoints = Some(32);
+    window.0.state_mut().open(other, "other".into(), None);
+    let then = step(window.app());
+    window.wait("more steps", |app| step(app) > then + 3);
+    assert!(!window.app().session.trains_this());
+    assert_eq!(*window.app().session.shown_weights(), Shown::Own);
+    window.wait("a plan in the other scene", |app| app.live.complete().is_some());
+}
+
+#[test]
+fn a_tab_shows_its_panel() {
+    let mut window = Window::open();
+    assert!(window.0.query_by_label("Train").is_none());
+    window.0.get_by_label("Training").click();
+    window.0.step();
+    window.0.step();
+    assert!(window.0.query_by_label("Train").is_some());
+    window.0.get_by_label("Controls").click();
+    window.0.step();
+    window.0.step();
+    assert!(window.0.query_by_label("Train").is_none());
+}
