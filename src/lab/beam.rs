@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::data::{TokenKind, TokenLayout};
 use crate::env::EnvironmentSpec;
 use crate::model::trajectory::TrajectoryModel;
+use crate::plan::beam::BeamTree;
 use crate::plan::beam::drive::{Drive, DriveRequest, SearchRecord};
 
 /// An episode so far.
@@ -17,6 +18,8 @@ pub struct BeamFrame {
     pub request: Arc<DriveRequest>,
     /// Searches, states and rewards so far.
     pub drive: Drive,
+    /// The search under way, as far as it has grown.
+    pub growing: Option<Arc<SearchRecord>>,
     /// How numbers are decoded.
     pub bins: Arc<Bins>,
 }
@@ -67,6 +70,10 @@ impl BeamFrame {
     /// The search that was under way at an environment step.
     pub fn search_at(&self, step: usize) -> Option<&Arc<SearchRecord>> {
         let searches = &self.drive.searches;
+        let growing = self.growing.as_ref();
+        if let Some(growing) = growing.filter(|new| new.at_step <= step || searches.is_empty()) {
+            return Some(growing);
+        }
         searches.iter().rev().find(|search| search.at_step <= step).or(searches.first())
     }
 
@@ -112,6 +119,31 @@ impl BeamFrame {
         };
         state.map(Vec::as_slice)
     }
+}
+
+/// How far apart the ends of a search's kept continuations are: the root mean
+/// square distance of their last states from the mean of these, in the units of
+/// the state. `None` for fewer than two.
+pub fn spread(tree: &BeamTree, bins: &Bins) -> Option<f32> {
+    let center = |dim: usize, token: u16| bins.center(dim, token);
+    let mut ends: Vec<Vec<f32>> = Vec::new();
+    for depth in (0..tree.levels.len()).rev() {
+        ends.extend(tree.survivors(depth).filter_map(|node| tree.state(node, &center)));
+        if !ends.is_empty() {
+            break;
+        }
+    }
+    if ends.len() < 2 {
+        return None;
+    }
+    let n = ends.len() as f32;
+    let mut squares = 0.0;
+    for dim in 0..bins.layout.states {
+        let values = || ends.iter().filter_map(|end| end.get(dim));
+        let mean = values().sum::<f32>() / n;
+        squares += values().map(|value| (value - mean).powi(2)).sum::<f32>() / n;
+    }
+    Some(squares.sqrt())
 }
 
 /// Ask what the tokens of a search attend to.

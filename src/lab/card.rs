@@ -14,6 +14,20 @@ pub(super) fn sees(opened: &Opened, scene: &Scene) -> bool {
     })
 }
 
+/// The numbers a model sees, and those it does not.
+fn seen(opened: &Opened, observation: &[usize]) -> String {
+    let all = &opened.environment.spec().observation;
+    let names = |wanted: bool| {
+        let known = all.iter().enumerate();
+        let known = known.filter(|(dim, _)| observation.contains(dim) == wanted);
+        known.map(|(_, known)| known.name).collect::<Vec<_>>().join(", ")
+    };
+    match names(false) {
+        hidden if hidden.is_empty() => names(true),
+        hidden => format!("{}; not {hidden}", names(true)),
+    }
+}
+
 /// Everything a person may want to know of the model in use.
 pub(super) fn card(opened: &Opened) -> Option<ModelCard> {
     let provenance = opened.header.as_ref().map(|h| h.provenance.clone()).unwrap_or_default();
@@ -49,6 +63,7 @@ pub(super) fn card(opened: &Opened) -> Option<ModelCard> {
                 ("heads", config.heads.to_string()),
                 ("tokens a transition", config.layout.per_transition().to_string()),
                 ("bins", config.layout.bins.to_string()),
+                ("sees", seen(opened, &config.observation)),
                 ("window", format!("{} transitions", config.transitions)),
                 ("steps a transition", config.stride.to_string()),
             ];

@@ -128,6 +128,12 @@ commands! {
             |app, _| super::stage::tree::input::edit(app, EditKind::Force);
         "clear-edits", "Clear prunes and forces", None,
             "The search as the model makes it.", |app, _| app.tree.clear_edits();
+        "dream", "Dream from here", None,
+            "Rolls the model 100 transitions ahead, beside the truth.",
+            |app, _| super::panels::dream::start(app);
+        "dream-on-stage", "Show or hide the dream on the stage", None,
+            "Over the tree, as large as the map.",
+            |app, _| app.tree.dream.on_stage = !app.tree.dream.on_stage;
     }
     "Prediction": {
         "map", "Occupancy or value map", on(NONE, Key::M),
@@ -219,7 +225,7 @@ commands! {
 pub fn applies(command: &Command, scene: &Scene) -> bool {
     const PLANS: [&str; 7] =
         ["tool-move", "tool-paint", "tool-erase", "svg", "csv", "gif-chain", "gif-time"];
-    const SEARCHES: [&str; 7] = [
+    const SEARCHES: [&str; 9] = [
         "branch-next",
         "branch-previous",
         "branch-out",
@@ -227,6 +233,8 @@ pub fn applies(command: &Command, scene: &Scene) -> bool {
         "prune",
         "force",
         "clear-edits",
+        "dream",
+        "dream-on-stage",
     ];
     match command.group {
         "Prediction" => knobs::is_gamma(scene),

@@ -84,6 +84,7 @@ impl BeamRow {
             SearchMode::Likelihood => "likelihood",
             SearchMode::Reward => "reward",
             SearchMode::Sample => "samples",
+            SearchMode::Distinct => "distinct samples",
         };
         format!("{mode}, beam {}, horizon {}, context {}", beam.beam, beam.horizon, beam.context)
     }

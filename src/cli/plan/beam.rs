@@ -46,6 +46,7 @@ impl PlanCommand {
             "log_prob": first.plan.log_prob,
             "value": first.plan.value,
             "ends": first.plan.ends,
+            "spread": beam::spread(&first.tree, &bins),
             "arrival_step": drive.arrival_step,
             "reward": drive.rewards.iter().sum::<f32>(),
             "steps": drive.rewards.len(),

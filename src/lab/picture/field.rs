@@ -42,7 +42,7 @@ pub fn occupancy(scene: &Scene, frame: &OccupancyFrame) -> Result<Field, SceneEr
 }
 
 fn axis(dimension: &StateDimension) -> Axis {
-    let StateDimension { name, unit, low, high, periodic } = dimension.clone();
+    let StateDimension { name, unit, low, high, periodic, .. } = dimension.clone();
     Axis { name, is_angle: periodic && unit == "rad", unit, low, high }
 }
 

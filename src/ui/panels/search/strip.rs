@@ -235,6 +235,7 @@ pub(super) mod tests {
                 max_steps: 1,
             }),
             drive: Drive::default(),
+            growing: None,
             bins: Arc::new(Bins {
                 layout,
                 centers: vec![(0..10).map(|bin| bin as f32 / 10.0).collect(); 3],

@@ -27,6 +27,8 @@ pub fn symbol(name: &str) -> &str {
     match name {
         "theta" => "θ",
         "theta_dot" => "dθ/dt",
+        "cos theta" => "cos θ",
+        "sin theta" => "sin θ",
         other => other,
     }
 }
@@ -256,7 +258,14 @@ mod tests {
     use super::*;
 
     fn dimension(unit: &str, periodic: bool) -> StateDimension {
-        StateDimension { name: "x".into(), unit: unit.into(), low: -0.6, high: 0.6, periodic }
+        StateDimension {
+            name: "x".into(),
+            unit: unit.into(),
+            low: -0.6,
+            high: 0.6,
+            periodic,
+            rate_of: None,
+        }
     }
 
     #[test]

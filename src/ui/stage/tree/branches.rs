@@ -55,6 +55,8 @@ impl Branches {
         };
         let (lives, chosen) = (lives_to(tree), tree.chosen());
         let likeliest = likeliest(tree);
+        let (rates, secs) =
+            (spec.hidden_rates(&bins.observation), bins.stride as f32 * spec.dt_secs);
         let mut index_of = vec![None; tree.nodes.len()];
         let mut all: Vec<Branch> = Vec::new();
         for (node, known) in tree.nodes.iter().enumerate() {
@@ -62,11 +64,16 @@ impl Branches {
             let parent = tree.parent_state(node).and_then(|parent| index_of[parent]);
             let depth = known.depth as usize;
             index_of[node] = Some(all.len());
+            let from = parent.map_or(root, |parent: usize| all[parent].to);
+            let mut to = place_of(&seen, bins, spec);
+            for rate in &rates {
+                spec.fill_rate(*rate, &from, &mut to, secs);
+            }
             all.push(Branch {
                 node,
                 parent,
-                from: parent.map_or(root, |parent: usize| all[parent].to),
-                to: place_of(&seen, bins, spec),
+                from,
+                to,
                 depth,
                 transition: tree.transition(depth),
                 lives_to: lives[node],

@@ -41,7 +41,7 @@ pub fn background(app: &mut App, ui: &Ui, response: &Response, pane: &Pane) {
     if let Some(node) = app.tree.pointed {
         ui.ctx().set_cursor_icon(CursorIcon::PointingHand);
         let token = app.tree.token_of(node, &app.transport);
-        app.tree.hovered_on_stage = token;
+        app.tree.hovered_next = token.or(app.tree.hovered_next);
         app.tree.hovered = token.or(app.tree.hovered);
     }
     if response.clicked()

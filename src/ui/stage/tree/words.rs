@@ -80,6 +80,15 @@ fn notes(app: &App, colors: Colors) -> Vec<(Color32, &'static str)> {
     } else if !status.is_maze_seen {
         notes.push((colors.warning(), "The model has not seen this maze"));
     }
+    if let Some(frame) = &app.tree.frame
+        && !app.place.spec.hidden_rates(&frame.bins.observation).is_empty()
+    {
+        let text = "The model sees no velocity: the tree shows how far its positions move";
+        notes.push((colors.model(), text));
+    }
+    if app.tree.dream.is_on_stage(app) {
+        notes.push((colors.truth(), "A dream lies over the tree: the inspector says whose lines"));
+    }
     if !app.tree.edits.is_empty() {
         notes.push((colors.guidance(), "The first search was changed by hand"));
     }
