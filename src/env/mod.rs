@@ -87,6 +87,17 @@ pub struct StateDimension {
     pub rate_of: Option<usize>,
 }
 
+/// A coordinate's name as the literature writes it.
+pub fn symbol(name: &str) -> &str {
+    match name {
+        "theta" => "θ",
+        "theta_dot" => "dθ/dt",
+        "cos theta" => "cos θ",
+        "sin theta" => "sin θ",
+        other => other,
+    }
+}
+
 /// What an environment is, in numbers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EnvironmentSpec {
@@ -119,6 +130,21 @@ pub struct EnvironmentSpec {
 }
 
 impl EnvironmentSpec {
+    /// The state at `share` of the way from one state to the next, the shorter
+    /// way around.
+    pub fn between(&self, from: &[f32], to: &[f32], share: f32) -> Vec<f32> {
+        let mix = from.iter().zip(to).enumerate().map(|(dim, (from, to))| {
+            let mut by = to - from;
+            if let Some(known) = self.state.get(dim).filter(|known| known.periodic) {
+                let around = known.high - known.low;
+                by -= around * (by / around).round();
+                return known.low + (from + share * by - known.low).rem_euclid(around);
+            }
+            from + share * by
+        });
+        mix.collect()
+    }
+
     /// State coordinates that are velocities and are not among the observation
     /// coordinates `seen`.
     pub fn hidden_rates(&self, seen: &[usize]) -> Vec<usize> {

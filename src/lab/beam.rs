@@ -6,7 +6,6 @@ use std::sync::Arc;
 use crate::data::{TokenKind, TokenLayout};
 use crate::env::EnvironmentSpec;
 use crate::model::trajectory::TrajectoryModel;
-use crate::plan::beam::BeamTree;
 use crate::plan::beam::drive::{Drive, DriveRequest, SearchRecord};
 
 /// An episode so far.
@@ -121,31 +120,6 @@ impl BeamFrame {
     }
 }
 
-/// How far apart the ends of a search's kept continuations are: the root mean
-/// square distance of their last states from the mean of these, in the units of
-/// the state. `None` for fewer than two.
-pub fn spread(tree: &BeamTree, bins: &Bins) -> Option<f32> {
-    let center = |dim: usize, token: u16| bins.center(dim, token);
-    let mut ends: Vec<Vec<f32>> = Vec::new();
-    for depth in (0..tree.levels.len()).rev() {
-        ends.extend(tree.survivors(depth).filter_map(|node| tree.state(node, &center)));
-        if !ends.is_empty() {
-            break;
-        }
-    }
-    if ends.len() < 2 {
-        return None;
-    }
-    let n = ends.len() as f32;
-    let mut squares = 0.0;
-    for dim in 0..bins.layout.states {
-        let values = || ends.iter().filter_map(|end| end.get(dim));
-        let mean = values().sum::<f32>() / n;
-        squares += values().map(|value| (value - mean).powi(2)).sum::<f32>() / n;
-    }
-    Some(squares.sqrt())
-}
-
 /// Ask what the tokens of a search attend to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttentionRequest {
@@ -216,5 +190,43 @@ pub fn bins(model: &TrajectoryModel, spec: &EnvironmentSpec) -> Bins {
         goal_dims: config.goal_dims.clone(),
         stride: config.stride,
         observation: config.observation.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::branches::tests::{bins, record};
+
+    #[test]
+    fn a_search_that_grows_is_shown_from_its_own_step_on() {
+        let at = |at_step| Arc::new(SearchRecord { at_step, ..SearchRecord::clone(&record()) });
+        let request = DriveRequest {
+            start: Vec::new(),
+            goal: Vec::new(),
+            beam: Default::default(),
+            control: Default::default(),
+            seed: 0,
+            edits: Vec::new(),
+            shows_pruned: false,
+            max_steps: 9,
+        };
+        let mut frame = BeamFrame {
+            id: 1,
+            request: Arc::new(request),
+            drive: Drive::default(),
+            growing: Some(at(0)),
+            bins: Arc::new(bins()),
+        };
+        let is_growing = |frame: &BeamFrame, step| {
+            Arc::ptr_eq(frame.search_at(step).unwrap(), frame.growing.as_ref().unwrap())
+        };
+        assert!(is_growing(&frame, 0), "there is no other");
+        frame.drive.searches = vec![at(0), at(2)];
+        frame.growing = Some(at(4));
+        assert!(!is_growing(&frame, 3) && is_growing(&frame, 4) && is_growing(&frame, 9));
+        assert_eq!(frame.search_at(3).unwrap().at_step, 2);
+        frame.growing = None;
+        assert_eq!(frame.search_at(9).unwrap().at_step, 2);
     }
 }

@@ -3,6 +3,7 @@
 use super::open::{Opened, OpenedModel};
 use super::scene::Scene;
 use super::session::ModelCard;
+use crate::env::symbol;
 
 /// Whether the weights were trained in the scene's maze; random weights have
 /// seen nothing, and there is nothing to warn of.
@@ -20,7 +21,7 @@ fn seen(opened: &Opened, observation: &[usize]) -> String {
     let names = |wanted: bool| {
         let known = all.iter().enumerate();
         let known = known.filter(|(dim, _)| observation.contains(dim) == wanted);
-        known.map(|(_, known)| known.name).collect::<Vec<_>>().join(", ")
+        known.map(|(_, known)| symbol(known.name)).collect::<Vec<_>>().join(", ")
     };
     match names(false) {
         hidden if hidden.is_empty() => names(true),

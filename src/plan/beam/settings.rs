@@ -78,7 +78,7 @@ impl Default for BeamSettings {
             discount: 0.99,
             temperature: 1.0,
             replan_every: 1,
-            prune_reach: 8,
+            prune_reach: 16,
         }
     }
 }
@@ -194,6 +194,17 @@ fn check_layout(layout: TokenLayout) -> Result<(), SearchError> {
 }
 
 impl BeamSettings {
+    /// What is searched for and how far, in a few words.
+    pub fn describe(&self) -> String {
+        let mode = match self.mode {
+            SearchMode::Likelihood => "likelihood",
+            SearchMode::Reward => "reward",
+            SearchMode::Sample => "samples",
+            SearchMode::Distinct => "distinct samples",
+        };
+        format!("{mode}, beam {}, horizon {}, context {}", self.beam, self.horizon, self.context)
+    }
+
     /// Whether a model of this layout can be searched so.
     ///
     /// # Errors

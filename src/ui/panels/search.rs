@@ -6,7 +6,7 @@ mod strip;
 use eframe::egui::{Align, Button, Layout, Ui};
 
 use super::status;
-use crate::lab::beam::{self, BeamFrame};
+use crate::lab::beam::BeamFrame;
 use crate::plan::beam::drive::SearchRecord;
 use crate::plan::beam::{Edit, EditKind};
 use crate::ui::app::{App, Proposal};
@@ -59,10 +59,10 @@ fn plan_facts(ui: &mut Ui, frame: &BeamFrame, shown: &SearchRecord) {
             "{:.1} kept for each of {levels} tokens.",
             kept as f32 / levels as f32
         ));
-    if let Some(spread) = beam::spread(tree, &frame.bins) {
-        fact(ui, "spread of its ends", format!("{spread:.3}")).on_hover_text(
-            "How far apart the continuations kept at the end are: root mean square distance of \
-             their last states to the mean of these, over the numbers the model sees.",
+    if let Some(spread) = tree.spread(&|dim, token| frame.bins.center(dim, token)) {
+        fact(ui, "width of the beam", format!("{spread:.3}")).on_hover_text(
+            "How far apart the continuations kept at a time are: root mean square distance of \
+             their states to the mean of these, on average over transitions.",
         );
     }
     fact(ui, "searched in", format!("{:.0} ms", shown.wall_ms));
@@ -195,7 +195,7 @@ mod tests {
         let frame = frame();
         let edit = |path: &[u16], kind| Edit { path: path.to_vec(), kind };
         let words = |path: &[u16], kind| words_of(&edit(path, kind), &frame);
-        assert_eq!(words(&[3], EditKind::Prune), "Pruned: ux = 0.30 ± 8 bins, transition +0");
+        assert_eq!(words(&[3], EditKind::Prune), "Pruned: ux = 0.30 ± 16 bins, transition +0");
         assert_eq!(words(&[3, 1, 2], EditKind::Force), "Forced: y = 0.20, transition +1");
         assert_eq!(words(&[3, 10], EditKind::Prune), "Pruned: the end at transition +1");
     }

@@ -252,4 +252,18 @@ mod tests {
         set.beam.beam += 1;
         assert_eq!(tree.entrance(&mut set, false), Entrance::Same);
     }
+
+    #[test]
+    fn what_is_pruned_around_an_edit_can_be_changed_without_losing_it() {
+        let (mut tree, request) = asked();
+        let mut wider = request.clone();
+        wider.beam.prune_reach += 5;
+        let mut without = wider.clone();
+        assert_eq!(tree.entrance(&mut without, false), Entrance::Same);
+        assert_eq!(without, request, "nothing is pruned, so nothing is asked");
+        tree.edits = vec![Edit { path: vec![1], kind: EditKind::Prune }];
+        assert_eq!(tree.entrance(&mut wider, false), Entrance::Same);
+        assert_eq!((tree.edits.len(), wider.edits.len()), (1, 1));
+        assert_eq!(wider.beam.prune_reach, request.beam.prune_reach + 5);
+    }
 }

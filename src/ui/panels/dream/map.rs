@@ -10,13 +10,13 @@ use eframe::egui::{
 
 use super::Who;
 use crate::env::EnvironmentSpec;
+use crate::lab::branches::lines;
 use crate::lab::dream::{DreamtStates, Pictured};
 use crate::picture::Rgba;
 use crate::ui::app::App;
 use crate::ui::layers::{Batch, Points, Ribbons};
 use crate::ui::stage::field::pane::Pane;
 use crate::ui::stage::field::{axes, paint};
-use crate::ui::stage::tree::branches::lines;
 use crate::ui::stage::{tree, walls};
 use crate::ui::theme::{Colors, SMALL};
 

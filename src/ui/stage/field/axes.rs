@@ -10,6 +10,7 @@ use super::pane::Pane;
 use super::shots::Shot;
 use super::{Map, ValueOf};
 use crate::env::StateDimension;
+pub use crate::env::symbol;
 use crate::ui::app::App;
 use crate::ui::layers::{ColorMap, field_color};
 use crate::ui::theme::{self, Colors, SMALL, strong_family};
@@ -21,17 +22,6 @@ const BAR: [f32; 2] = [184.0, 8.0];
 const SLICES: usize = 48;
 /// Size of numbers.
 const TICK: f32 = 10.0;
-
-/// A coordinate's name as the literature writes it.
-pub fn symbol(name: &str) -> &str {
-    match name {
-        "theta" => "θ",
-        "theta_dot" => "dθ/dt",
-        "cos theta" => "cos θ",
-        "sin theta" => "sin θ",
-        other => other,
-    }
-}
 
 /// A coordinate's name and unit.
 pub fn label(dimension: &StateDimension) -> String {

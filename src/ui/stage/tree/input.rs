@@ -4,8 +4,8 @@ use eframe::egui::{
     CursorIcon, Id, Key, PointerButton, Pos2, Rect, Response, Role, Sense, Ui, WidgetInfo, vec2,
 };
 
-use super::branches::{Branch, Branches, pieces};
 use super::{Pictures, has_goal};
+use crate::lab::branches::{Branch, Branches, life, pieces};
 use crate::plan::beam::EditKind;
 use crate::ui::app::App;
 use crate::ui::overlays::notices::Notice;
@@ -74,7 +74,7 @@ fn nearest(app: &App, pane: &Pane, at: Pos2) -> Option<usize> {
     let per_transition = branches.record.tree.layout.per_transition();
     let visible = app.transport.chain.max(0.0) as usize;
     let near = branches.all.iter().filter_map(|branch| {
-        let life = super::pictures::life(branch, visible, per_transition)?;
+        let life = life(branch, visible, per_transition)?;
         let away = pieces(branch.from, branch.to, &app.place.spec)
             .into_iter()
             .map(|piece| distance(at, piece.map(|end| pane.screen_from_world(end))))

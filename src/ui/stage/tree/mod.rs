@@ -1,11 +1,11 @@
 //! The stage of a Trajectory Transformer: beam search as a tree where it
 //! happens, the plan it chose, and the agent that carries it out.
 //!
-//! [`branches`] knows where a search's states are, [`pictures`] what is drawn of
-//! them, [`input`] the hands; [`pendulum`], [`words`] and [`attended`] draw.
+//! [`crate::lab::branches`] knows where a search's states are, [`pictures`] what
+//! is drawn of them, [`input`] the hands; [`pendulum`], [`words`] and
+//! [`attended`] draw.
 
 mod attended;
-pub(in crate::ui) mod branches;
 pub mod export;
 pub mod input;
 mod pendulum;
@@ -150,17 +150,7 @@ fn state(app: &App) -> Option<Vec<f32>> {
     let (step, share) = app.tree.moment(&app.transport)?;
     let states = &app.tree.frame.as_ref()?.drive.states;
     let (now, next) = (states.get(step)?, states.get(step + 1).or(states.get(step))?);
-    let mix = now.iter().zip(next).enumerate().map(|(dim, (from, to))| {
-        let mut by = to - from;
-        if let Some(known) = app.place.spec.state.get(dim).filter(|known| known.periodic) {
-            let around = known.high - known.low;
-            // The shorter way around.
-            by -= around * (by / around).round();
-            return known.low + (from + share * by - known.low).rem_euclid(around);
-        }
-        from + share * by
-    });
-    let state: Vec<f32> = mix.collect();
+    let state = app.place.spec.between(now, next, share);
     (state.len() >= 2).then_some(state)
 }
 

@@ -5,9 +5,9 @@ use eframe::egui::{
     vec2,
 };
 
-use super::branches::Branch;
 use super::has_goal;
 use crate::lab::Phase;
+use crate::lab::branches::Branch;
 use crate::ui::app::{App, Proposal};
 use crate::ui::command;
 use crate::ui::icons::{self, Icon};
@@ -83,7 +83,7 @@ fn notes(app: &App, colors: Colors) -> Vec<(Color32, &'static str)> {
     if let Some(frame) = &app.tree.frame
         && !app.place.spec.hidden_rates(&frame.bins.observation).is_empty()
     {
-        let text = "The model sees no velocity: the tree shows how far its positions move";
+        let text = "The model sees no velocity: the one drawn is how far it moves";
         notes.push((colors.model(), text));
     }
     if app.tree.dream.is_on_stage(app) {
