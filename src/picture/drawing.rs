@@ -340,7 +340,7 @@ mod tests {
         assert_eq!(pixel(&pixels, size, [1.25, 3.1]), rgb(palette.wall));
         let text = drawing.write(size, Mode::Light).unwrap();
         for word in
-            [">across (rad/s)</text>", ">above (rad/s)</text>", ">pruned</text>", ">-5</text>"]
+            [">across (rad/s)</text>", ">above (rad/s)</text>", ">pruned</text>", ">-6</text>"]
         {
             assert!(text.contains(word), "{word}");
         }

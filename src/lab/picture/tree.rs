@@ -466,7 +466,7 @@ mod tests {
         assert_eq!(rows.len(), 1 + record().tree.nodes.len());
         let columns = rows[0].split(',').count();
         assert!(rows.iter().all(|row| row.split(',').count() == columns), "{text}");
-        assert_eq!(rows[1], "0,,0,0,a,1,0.1,-1,0,,1,0");
+        assert_eq!(rows[1], "0,,0,0,a,1,0.1,-1,-0,,1,0");
         assert_eq!(rows[6], "5,3,2,1,y,6,0.6,-1,-2,,1,1");
     }
 }

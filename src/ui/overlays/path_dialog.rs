@@ -223,7 +223,7 @@ mod tests {
     #[test]
     fn suggestions_say_what_the_file_is() {
         let dialog = PathDialog::new(Purpose::Gif(Clock::Denoising), "maze.toml");
-        assert_eq!(dialog.pick().file_name, "maze-denoising.gif");
+        assert_eq!(dialog.pick().file_name, "maze-chain.gif");
         let open = PathDialog::new(Purpose::OpenScene, "maze");
         assert!(!open.pick().save && open.text.is_empty());
         assert_ne!(dialog.token(), open.token());
