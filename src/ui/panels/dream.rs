@@ -201,6 +201,8 @@ fn section(view: &mut DreamView, app: &mut App, ui: &mut Ui) {
     let at = view.at(&frame);
     if let Some(picture) = &frame.picture {
         map::show(&mut view.drawing, app, ui, picture, at);
+        let layer = ui.checkbox(&mut view.on_stage, small("On the stage, over the tree"));
+        layer.on_hover_text("Draws the dream over the tree, as large as the map.");
     }
     let Some(curves) = frame.curves.clone() else { return };
     slider(view, app, ui, at, horizon);
@@ -240,9 +242,6 @@ fn buttons(view: &mut DreamView, app: &mut App, ui: &mut Ui, frame: Option<&Drea
             if stop.on_hover_text("Keeps what is there.").clicked() {
                 app.session.stop_dream();
             }
-        } else if frame.is_some_and(|frame| frame.picture.is_some()) {
-            let layer = ui.checkbox(&mut view.on_stage, small("On the stage"));
-            layer.on_hover_text("Draws the dream over the tree, as large as the map.");
         }
     });
 }
