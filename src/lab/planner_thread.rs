@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use super::beam::{self, AttentionRequest, BeamFrame};
 use super::card::{card, sees};
-use super::device::{self, ChosenDevice, DeviceChoice};
 use super::checkpoint::Checkpoint;
+use super::device::{self, ChosenDevice, DeviceChoice};
 use super::mailbox::{Event, Shared, Task, WeightsSource};
 use super::occupancy::{self, OccupancyRequest};
 use super::open::{self, Opened, OpenedModel};
@@ -314,12 +314,12 @@ impl Worker {
             WeightsSource::Memory(found) => {
                 open::open_checkpoint(scene, "the run", (*found).clone(), &device.device)
             }
-            WeightsSource::File(path) => Checkpoint::read(&path).map_err(Into::into).and_then(
-                |found| {
+            WeightsSource::File(path) => {
+                Checkpoint::read(&path).map_err(Into::into).and_then(|found| {
                     let name = path.display().to_string();
                     open::open_checkpoint(scene, &name, found, &device.device)
-                },
-            ),
+                })
+            }
         };
         match opened {
             Ok(opened) => {

@@ -176,7 +176,7 @@ fn tree_gif(app: &mut App, clock: Clock, path: PathBuf, ctx: &Context) {
     let (mode, from_secs) = (theme::mode(ctx.theme()), app.transport.time_secs);
     let span = match clock {
         Clock::Denoising => Span::Denoising,
-        Clock::Environment => Span::Environment,
+        Clock::Environment | Clock::Training => Span::Environment,
     };
     let make: Make = Box::new(move || {
         picture::tree_movie(&on_stage.shot()?, span, from_secs, mode)

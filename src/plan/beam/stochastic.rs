@@ -92,7 +92,7 @@ mod tests {
         // A cut left two thirds of the mass.
         let candidates = candidates(&[0.1, 0.4, 1.0 / 6.0]);
         let mut wins = [0_usize; 3];
-        let n = 20_000;
+        let n = 20_000_u16;
         for _ in 0..n {
             let parent = Lot { log_prob: -2.0, perturbed: 0.7 };
             let lots = draw_lots(parent, &candidates, &mut rng);
@@ -103,8 +103,8 @@ mod tests {
             assert!((lots[1].log_prob - (-2.0 + 0.6_f64.ln())).abs() < 1e-6);
         }
         for (wins, p) in wins.into_iter().zip([0.15, 0.6, 0.25]) {
-            let se = (p * (1.0 - p) / n as f64).sqrt();
-            assert!((wins as f64 / n as f64 - p).abs() < 4.0 * se, "{wins} of {n} against {p}");
+            let se = (p * (1.0 - p) / f64::from(n)).sqrt();
+            assert!((wins as f64 / f64::from(n) - p).abs() < 4.0 * se, "{wins} of {n} against {p}");
         }
     }
 }

@@ -90,10 +90,10 @@ fn pairs_come_as_often_as_without_replacement() {
         let left = (0..3).find(|token| !actions.contains(token)).unwrap();
         without[usize::from(left)] += 1;
     }
-    for left in 0..3 {
+    for (left, count) in without.into_iter().enumerate() {
         let [a, b] = [(left + 1) % 3, (left + 2) % 3].map(|at| p[at]);
         let expected: f64 = a * b / (1.0 - a) + a * b / (1.0 - b);
-        let share = without[left] as f64 / n as f64;
+        let share = count as f64 / n as f64;
         let se = (expected * (1.0 - expected) / n as f64).sqrt();
         assert!((share - expected).abs() < 4.0 * se, "{left}: {share} against {expected}");
     }
