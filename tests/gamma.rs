@@ -44,6 +44,7 @@ fn config(discount: [f32; 2], objective: Objective, target_steps: usize) -> Gamm
             low: -3.0,
             high: 3.0,
             periodic: false,
+            rate_of: None,
         }],
         action_dim: 1,
         goal_dims: Vec::new(),

@@ -19,8 +19,8 @@ use crate::plan::{Film, Plan, PlanRequest, Pursuit, Rollout};
 /// Plan from a start to a goal and write the result.
 ///
 /// The ending of --out chooses the form: .json, .csv (one state a row), .png,
-/// .svg or .gif (the denoising, then the ball). A Trajectory Transformer's
-/// episode is written as .json or .csv.
+/// .svg or .gif (the denoising or the search, then the ball). Of a Trajectory
+/// Transformer, .json and .csv hold the episode, .png and .svg its first search.
 #[derive(Args, Debug)]
 pub struct PlanCommand {
     /// A scene file, or the name of a shipped scene.
@@ -46,7 +46,7 @@ pub struct PlanCommand {
     /// Put every denoising step into the .json file.
     #[arg(long)]
     chain: bool,
-    /// Also write the whole tree of the first search, .json (Trajectory
+    /// Also write every node of the first search, .json or .csv (Trajectory
     /// Transformer).
     #[arg(long, value_name = "PATH")]
     tree: Option<PathBuf>,

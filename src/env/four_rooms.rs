@@ -223,6 +223,7 @@ fn spec(config: &EnvironmentConfig) -> EnvironmentSpec {
         low: -HALF_SIDE,
         high: HALF_SIDE,
         periodic: false,
+        rate_of: None,
     };
     EnvironmentSpec {
         id: "four-rooms",

@@ -190,12 +190,13 @@ impl Environment for Maze2d {
 
 fn spec(config: &EnvironmentConfig, [x_min, y_min, x_max, y_max]: [f32; 4]) -> EnvironmentSpec {
     let dimension = |name, unit| Dimension { name, unit };
-    let state = |name: &str, unit: &str, low, high| StateDimension {
+    let state = |name: &str, unit: &str, low, high, rate_of| StateDimension {
         name: name.into(),
         unit: unit.into(),
         low,
         high,
         periodic: false,
+        rate_of,
     };
     EnvironmentSpec {
         id: "maze2d",
@@ -206,10 +207,10 @@ fn spec(config: &EnvironmentConfig, [x_min, y_min, x_max, y_max]: [f32; 4]) -> E
             dimension("vy", "m/s"),
         ],
         state: vec![
-            state("x", "m", x_min, x_max),
-            state("y", "m", y_min, y_max),
-            state("vx", "m/s", -VELOCITY_BOUND, VELOCITY_BOUND),
-            state("vy", "m/s", -VELOCITY_BOUND, VELOCITY_BOUND),
+            state("x", "m", x_min, x_max, None),
+            state("y", "m", y_min, y_max, None),
+            state("vx", "m/s", -VELOCITY_BOUND, VELOCITY_BOUND, Some(0)),
+            state("vy", "m/s", -VELOCITY_BOUND, VELOCITY_BOUND, Some(1)),
         ],
         action: vec![dimension("fx", "100 N"), dimension("fy", "100 N")],
         dt_secs: DT_SECS,

@@ -83,6 +83,19 @@ pub struct StateDimension {
     pub high: f32,
     /// Whether `low` and `high` are the same place (angles).
     pub periodic: bool,
+    /// The coordinate that this one is the velocity of.
+    pub rate_of: Option<usize>,
+}
+
+/// A coordinate's name as the literature writes it.
+pub fn symbol(name: &str) -> &str {
+    match name {
+        "theta" => "θ",
+        "theta_dot" => "dθ/dt",
+        "cos theta" => "cos θ",
+        "sin theta" => "sin θ",
+        other => other,
+    }
 }
 
 /// What an environment is, in numbers.
@@ -114,6 +127,52 @@ pub struct EnvironmentSpec {
     /// Narrow tracks need a finer grid than can be solved in that time; values
     /// do not.
     pub twin_occupies: bool,
+}
+
+impl EnvironmentSpec {
+    /// The state at `share` of the way from one state to the next, the shorter
+    /// way around.
+    pub fn between(&self, from: &[f32], to: &[f32], share: f32) -> Vec<f32> {
+        let mix = from.iter().zip(to).enumerate().map(|(dim, (from, to))| {
+            let mut by = to - from;
+            if let Some(known) = self.state.get(dim).filter(|known| known.periodic) {
+                let around = known.high - known.low;
+                by -= around * (by / around).round();
+                return known.low + (from + share * by - known.low).rem_euclid(around);
+            }
+            from + share * by
+        });
+        mix.collect()
+    }
+
+    /// State coordinates that are velocities and are not among the observation
+    /// coordinates `seen`.
+    pub fn hidden_rates(&self, seen: &[usize]) -> Vec<usize> {
+        let is_seen = |name: &str| {
+            seen.iter().any(|dim| self.observation.get(*dim).is_some_and(|seen| seen.name == name))
+        };
+        let rates = self.state.iter().enumerate();
+        let hidden = rates.filter(|(_, known)| known.rate_of.is_some() && !is_seen(&known.name));
+        hidden.map(|(dim, _)| dim).collect()
+    }
+
+    /// Set a velocity of the state `after` to what leads there from `before` in
+    /// `secs` seconds, the shorter way around and within its range.
+    pub fn fill_rate(&self, rate: usize, before: &[f32], after: &mut [f32], secs: f32) {
+        let Some(known) = self.state.get(rate) else { return };
+        let Some(of) = known.rate_of else { return };
+        let (Some(from), Some(to)) = (before.get(of).copied(), after.get(of).copied()) else {
+            return;
+        };
+        let mut by = to - from;
+        if let Some(around) = self.state.get(of).filter(|of| of.periodic).map(|of| of.high - of.low)
+        {
+            by -= around * (by / around).round();
+        }
+        if let Some(value) = after.get_mut(rate) {
+            *value = (by / secs.max(1e-6)).clamp(known.low, known.high);
+        }
+    }
 }
 
 /// The part of the plane a body may occupy.

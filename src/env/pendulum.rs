@@ -171,6 +171,7 @@ fn spec(config: &EnvironmentConfig) -> EnvironmentSpec {
         low: -bound as f32,
         high: bound as f32,
         periodic,
+        rate_of: (!periodic).then_some(0),
     };
     EnvironmentSpec {
         id: "pendulum",

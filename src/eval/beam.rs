@@ -50,6 +50,9 @@ pub struct BeamEvaluation {
     /// ln of a plan's probability per planned token, over all searches.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_prob_per_token: Option<Estimate>,
+    /// How wide the beam of an episode's first search is; see
+    /// [`crate::plan::beam::BeamTree::spread`].
+    pub spread: Option<Estimate>,
     /// Time of a search, which is that of an action, in milliseconds.
     pub plan_ms: PlanTimes,
 }
@@ -111,6 +114,9 @@ fn summarize(model: &TrajectoryModel, drives: &[Drive]) -> BeamEvaluation {
     let layout = model.config.layout;
     let searches = || drives.iter().flat_map(|drive| &drive.searches);
     let plan_ms: Vec<f64> = searches().map(|search| f64::from(search.wall_ms)).collect();
+    let center = |dim: usize, token: u16| model.discretizer.center(dim, token);
+    let first = drives.iter().filter_map(|drive| drive.searches.first());
+    let spread = first.filter_map(|search| search.tree.spread(&center)).map(f64::from);
     let per_token = searches().filter_map(|search| {
         let tokens = search.tree.nodes.get(search.tree.best?)?.depth + 1;
         Some(f64::from(search.plan.log_prob) / f64::from(tokens))
@@ -128,6 +134,7 @@ fn summarize(model: &TrajectoryModel, drives: &[Drive]) -> BeamEvaluation {
         total_reward: layout.rewards.then(|| Estimate::of(drives.iter().map(total))).flatten(),
         returns_of_data: Vec::new(),
         log_prob_per_token: Estimate::of(per_token),
+        spread: Estimate::of(spread),
         plan_ms: PlanTimes {
             p50: quantile(&plan_ms, 0.5).unwrap_or(0.0),
             p95: quantile(&plan_ms, 0.95).unwrap_or(0.0),

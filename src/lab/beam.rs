@@ -17,6 +17,8 @@ pub struct BeamFrame {
     pub request: Arc<DriveRequest>,
     /// Searches, states and rewards so far.
     pub drive: Drive,
+    /// The search under way, as far as it has grown.
+    pub growing: Option<Arc<SearchRecord>>,
     /// How numbers are decoded.
     pub bins: Arc<Bins>,
 }
@@ -67,6 +69,10 @@ impl BeamFrame {
     /// The search that was under way at an environment step.
     pub fn search_at(&self, step: usize) -> Option<&Arc<SearchRecord>> {
         let searches = &self.drive.searches;
+        let growing = self.growing.as_ref();
+        if let Some(growing) = growing.filter(|new| new.at_step <= step || searches.is_empty()) {
+            return Some(growing);
+        }
         searches.iter().rev().find(|search| search.at_step <= step).or(searches.first())
     }
 
@@ -184,5 +190,43 @@ pub fn bins(model: &TrajectoryModel, spec: &EnvironmentSpec) -> Bins {
         goal_dims: config.goal_dims.clone(),
         stride: config.stride,
         observation: config.observation.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::branches::tests::{bins, record};
+
+    #[test]
+    fn a_search_that_grows_is_shown_from_its_own_step_on() {
+        let at = |at_step| Arc::new(SearchRecord { at_step, ..SearchRecord::clone(&record()) });
+        let request = DriveRequest {
+            start: Vec::new(),
+            goal: Vec::new(),
+            beam: Default::default(),
+            control: Default::default(),
+            seed: 0,
+            edits: Vec::new(),
+            shows_pruned: false,
+            max_steps: 9,
+        };
+        let mut frame = BeamFrame {
+            id: 1,
+            request: Arc::new(request),
+            drive: Drive::default(),
+            growing: Some(at(0)),
+            bins: Arc::new(bins()),
+        };
+        let is_growing = |frame: &BeamFrame, step| {
+            Arc::ptr_eq(frame.search_at(step).unwrap(), frame.growing.as_ref().unwrap())
+        };
+        assert!(is_growing(&frame, 0), "there is no other");
+        frame.drive.searches = vec![at(0), at(2)];
+        frame.growing = Some(at(4));
+        assert!(!is_growing(&frame, 3) && is_growing(&frame, 4) && is_growing(&frame, 9));
+        assert_eq!(frame.search_at(3).unwrap().at_step, 2);
+        frame.growing = None;
+        assert_eq!(frame.search_at(9).unwrap().at_step, 2);
     }
 }

@@ -3,6 +3,7 @@
 use super::open::{Opened, OpenedModel};
 use super::scene::Scene;
 use super::session::ModelCard;
+use crate::env::symbol;
 
 /// Whether the weights were trained in the scene's maze; random weights have
 /// seen nothing, and there is nothing to warn of.
@@ -12,6 +13,20 @@ pub(super) fn sees(opened: &Opened, scene: &Scene) -> bool {
         let (trained, here) = (&header.environment, &scene.environment);
         maze(&trained.maze) == maze(&here.maze) && trained.door_width == here.door_width
     })
+}
+
+/// The numbers a model sees, and those it does not.
+fn seen(opened: &Opened, observation: &[usize]) -> String {
+    let all = &opened.environment.spec().observation;
+    let names = |wanted: bool| {
+        let known = all.iter().enumerate();
+        let known = known.filter(|(dim, _)| observation.contains(dim) == wanted);
+        known.map(|(_, known)| symbol(known.name)).collect::<Vec<_>>().join(", ")
+    };
+    match names(false) {
+        hidden if hidden.is_empty() => names(true),
+        hidden => format!("{}; not {hidden}", names(true)),
+    }
 }
 
 /// Everything a person may want to know of the model in use.
@@ -49,6 +64,7 @@ pub(super) fn card(opened: &Opened) -> Option<ModelCard> {
                 ("heads", config.heads.to_string()),
                 ("tokens a transition", config.layout.per_transition().to_string()),
                 ("bins", config.layout.bins.to_string()),
+                ("sees", seen(opened, &config.observation)),
                 ("window", format!("{} transitions", config.transitions)),
                 ("steps a transition", config.stride.to_string()),
             ];

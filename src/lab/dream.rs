@@ -29,7 +29,7 @@ use crate::eval::dream::{
 use crate::model::ModelError;
 use crate::model::ensemble::{Ensemble, EnsembleLearner, Standard, Transitions};
 use crate::model::trajectory::TrajectoryModel;
-use crate::plan::beam::drive::state_of;
+use crate::plan::beam::drive::{fill_rates, state_of};
 
 /// Optimizer steps between two reports.
 const REPORT_EVERY: usize = 20;
@@ -294,7 +294,10 @@ impl Night<'_> {
     fn states(&self, dream: &Dream) -> DreamtStates {
         let environment = &*self.environment;
         let path = |path: &Vec<Vec<f32>>| -> Vec<Vec<f32>> {
-            path.iter().map(|seen| state_of(self.model, environment, seen)).collect()
+            let states = path.iter().map(|seen| state_of(self.model, environment, seen));
+            let mut states: Vec<Vec<f32>> = states.collect();
+            fill_rates(self.model, environment, &mut states);
+            states
         };
         DreamtStates {
             point: path(&dream.point),

@@ -4,6 +4,7 @@
 pub mod attention;
 pub mod beam;
 pub mod bench;
+pub mod branches;
 mod card;
 pub mod checkpoint;
 pub mod device;

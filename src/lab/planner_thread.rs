@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use super::beam::{self, AttentionRequest, BeamFrame};
 use super::card::{card, sees};
@@ -20,8 +21,11 @@ use super::session::Problem;
 use super::twin::TwinKeeper;
 use super::values::{self, ValueRequest};
 use crate::env::EnvironmentConfig;
-use crate::plan::beam::drive::{Drive, DriveEvent, DriveRequest, drive};
+use crate::plan::beam::drive::{Drive, DriveEvent, DriveRequest, SearchRecord, drive};
 use crate::plan::{ControlSettings, Film, PlanError, PlanRequest, Pursuit, Replan};
+
+/// A search that takes longer than this is shown while it grows, as often.
+const GROWTH: Duration = Duration::from_millis(33);
 
 /// Start the thread.
 ///
@@ -212,21 +216,29 @@ impl Worker {
         let OpenedModel::Trajectory(model) = &opened.model else { return Ok(()) };
         let environment = opened.environment.as_mut();
         let bins = Arc::new(beam::bins(model, environment.spec()));
-        let publish = |drive: &Drive| {
+        let publish = |drive: &Drive, growing: Option<SearchRecord>| {
             let (request, bins, drive) = (Arc::clone(request), Arc::clone(&bins), drive.clone());
-            shared.beam.put(Some(Arc::new(BeamFrame { id, request, drive, bins })));
+            let growing = growing.map(Arc::new);
+            shared.beam.put(Some(Arc::new(BeamFrame { id, request, drive, growing, bins })));
             (shared.wake)();
         };
+        let mut shown = Instant::now();
         let found = drive(environment, model, request, None, &mut |event| {
             match event {
-                DriveEvent::Searching(..) => {}
+                DriveEvent::Searching(growing) => {
+                    if shown.elapsed() >= GROWTH {
+                        publish(growing.drive, Some(growing.record()));
+                        shown = Instant::now();
+                    }
+                }
                 DriveEvent::Searched(drive) => {
-                    publish(drive);
+                    publish(drive, None);
                     let wall_ms = drive.searches.last().map_or(0.0, |search| search.wall_ms);
                     shared.send(Event::Planned { wall_ms });
                 }
                 DriveEvent::Moved(drive) => {
-                    publish(drive);
+                    publish(drive, None);
+                    shown = Instant::now();
                     if let Some((id, request)) = shared.take_attention() {
                         let frame = beam::attention(id, &request, model);
                         shared.attention.put(Some(Arc::new(frame)));

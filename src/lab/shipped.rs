@@ -36,6 +36,7 @@ pub const SHIPPED: &[ShippedScene] = &[
     shipped!("four-rooms-transformer", "Four rooms Trajectory Transformer"),
     shipped!("pendulum-transformer", "Pendulum Trajectory Transformer"),
     shipped!("maze2d-umaze-transformer", "Maze2D U-Maze Trajectory Transformer"),
+    shipped!("pendulum-hidden-transformer", "Pendulum Trajectory Transformer, velocity hidden"),
 ];
 
 /// The shipped scene of that name.

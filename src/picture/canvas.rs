@@ -98,16 +98,19 @@ pub(super) trait Canvas {
         }
     }
 
-    /// A line through finite points. Fewer than two draw nothing.
+    /// A line through points, with a gap where one is not finite. Fewer than two
+    /// draw nothing.
     fn polyline(&mut self, points: &[[f32; 2]], width: f32, ink: Rgba, cap: LineCap) {
         let mut builder = PathBuilder::new();
-        let mut finite = points.iter().filter(|point| point.iter().all(|value| value.is_finite()));
-        let Some(&[x, y]) = finite.next() else {
-            return;
-        };
-        builder.move_to(x, y);
-        for &[x, y] in finite {
-            builder.line_to(x, y);
+        let mut is_down = false;
+        for &[x, y] in points {
+            let is_finite = x.is_finite() && y.is_finite();
+            match (is_finite, is_down) {
+                (true, true) => builder.line_to(x, y),
+                (true, false) => builder.move_to(x, y),
+                (false, _) => {}
+            }
+            is_down = is_finite;
         }
         if let Some(path) = builder.finish() {
             self.stroke(&path, width, ink, cap);

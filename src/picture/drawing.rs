@@ -3,6 +3,7 @@
 
 use super::PictureError;
 use super::canvas::{Canvas, Pixels};
+use super::field::Axis;
 use super::frame::{Frame, fitting_size};
 use super::palette::{Mode, Palette};
 use super::svg::Svg;
@@ -44,6 +45,30 @@ pub struct Waypoint {
     pub fraction: f32,
 }
 
+/// A straight wall with round ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Capsule {
+    /// Both ends of its center line.
+    pub ends: [[f32; 2]; 2],
+    /// Half its thickness.
+    pub radius: f32,
+}
+
+/// A step of a search, in the order of drawing.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Twig {
+    /// From where to where.
+    pub ends: [[f32; 2]; 2],
+    /// When it is, as a fraction of the search's horizon.
+    pub time: f32,
+    /// How visible it is.
+    pub alpha: f32,
+    /// Width on a reference picture.
+    pub width: f32,
+    /// How much of its color is that of noise.
+    pub gray: f32,
+}
+
 /// How visible the parts of a plan are, from 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Strengths {
@@ -62,13 +87,21 @@ impl Default for Strengths {
 }
 
 /// Everything one picture shows. Positions are in meters, x down and y to the
-/// right; what is empty is not drawn and not in the legend.
+/// right, unless there are [`Drawing::axes`]; what is empty is not drawn and not
+/// in the legend. A point that is not finite leaves a gap in a line.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Drawing {
     /// `[x_min, y_min, x_max, y_max]` of the map.
     pub bounds: [f32; 4],
+    /// What runs to the right and what runs up, where that is not y and x in
+    /// meters: their ends are those of the map.
+    pub axes: Option<[Axis; 2]>,
     /// Walls.
     pub walls: Vec<Wall>,
+    /// Walls with round ends.
+    pub capsules: Vec<Capsule>,
+    /// A search.
+    pub twigs: Vec<Twig>,
     /// Plans that were considered.
     pub candidates: Vec<Polyline>,
     /// Points that are still noise.
@@ -89,6 +122,8 @@ pub struct Drawing {
     pub waypoints: Vec<Waypoint>,
     /// Where the body is.
     pub agent: Option<[f32; 2]>,
+    /// Its radius; it is drawn no smaller than can be seen.
+    pub body_radius: f32,
     /// What the picture shows, in a few words.
     pub title: String,
     /// Seed, score and the like; parts between `" · "` stay on one line.
@@ -166,7 +201,10 @@ impl Drawing {
 
     fn has_ground_of(&self, other: &Self) -> bool {
         self.bounds == other.bounds
+            && self.axes == other.axes
             && self.walls == other.walls
+            && self.capsules == other.capsules
+            && self.twigs == other.twigs
             && (self.goal, self.goal_radius) == (other.goal, other.goal_radius)
             && self.noise == other.noise
             && self.candidates == other.candidates
@@ -180,6 +218,7 @@ impl<C: Canvas> Painter<'_, C> {
     fn ground(&mut self) {
         self.map();
         self.axes();
+        self.twigs();
         self.cloud();
     }
 
@@ -199,7 +238,7 @@ impl<C: Canvas> Painter<'_, C> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::picture::palette::Rgba;
+    use crate::picture::palette::{Rgba, time_color};
 
     /// A maze with everything in it.
     fn full() -> Drawing {
@@ -222,6 +261,10 @@ mod tests {
             goal_radius: 0.5,
             waypoints: vec![Waypoint { position: [2.7, 1.0], fraction: 0.5 }],
             agent: Some([3.0, 1.5]),
+            body_radius: 0.1,
+            axes: None,
+            capsules: Vec::new(),
+            twigs: Vec::new(),
             title: "Title".into(),
             caption: "seed 0 · 2 candidates".into(),
             status: "1.50 s".into(),
@@ -266,6 +309,59 @@ mod tests {
         drawing.strengths.chosen = 0.0;
         let pixels = drawing.paint(size, Mode::Dark).unwrap();
         assert_eq!(pixel(&pixels, size, [2.0, 2.0]), rgb(palette.floor));
+    }
+
+    #[test]
+    fn a_search_has_its_own_axes_and_its_steps_stand_where_they_belong() {
+        let size = [700, 800];
+        let twig = |x: f32, time, gray| Twig {
+            ends: [[x, 0.5], [x, 3.5]],
+            time,
+            alpha: 1.0,
+            width: 6.0,
+            gray,
+        };
+        let axis = |name: &str, low, high| Axis {
+            name: name.into(),
+            unit: "rad/s".into(),
+            low,
+            high,
+            is_angle: false,
+        };
+        let mut drawing = full();
+        drawing.twigs = vec![twig(2.6, 0.5, 0.0), twig(3.3, 0.0, 1.0)];
+        drawing.capsules = vec![Capsule { ends: [[1.2, 3.0], [1.3, 3.0]], radius: 0.2 }];
+        drawing.axes = Some([axis("across", -8.0, 8.0), axis("above", 0.0, 1.0)]);
+        drawing.waypoints.clear();
+        let pixels = drawing.paint(size, Mode::Light).unwrap();
+        let palette = Palette::of(Mode::Light);
+        assert_eq!(pixel(&pixels, size, [2.6, 3.0]), rgb(time_color(0.5)));
+        assert_eq!(pixel(&pixels, size, [3.3, 3.0]), rgb(palette.noise));
+        assert_eq!(pixel(&pixels, size, [1.25, 3.1]), rgb(palette.wall));
+        let text = drawing.write(size, Mode::Light).unwrap();
+        for word in
+            [">across (rad/s)</text>", ">above (rad/s)</text>", ">pruned</text>", ">-6</text>"]
+        {
+            assert!(text.contains(word), "{word}");
+        }
+        assert!(text.contains("<g id=\"tree\">") && !text.contains(">y (m)</text>"));
+        // A known ground knows its tree.
+        let mut ground = Ground::default();
+        drawing.paint_over(&mut ground, size, Mode::Dark).unwrap();
+        drawing.twigs.pop();
+        let quick = drawing.paint_over(&mut ground, size, Mode::Dark).unwrap();
+        assert_eq!(quick, drawing.paint(size, Mode::Dark).unwrap());
+    }
+
+    #[test]
+    fn a_gap_in_a_line_stays_open() {
+        let size = [700, 800];
+        let mut drawing = full();
+        drawing.chosen.points = vec![[2.0, 0.8], [2.0, 1.6], [f32::NAN; 2], [2.0, 2.8], [2.0, 3.2]];
+        let pixels = drawing.paint(size, Mode::Dark).unwrap();
+        let palette = Palette::of(Mode::Dark);
+        assert_eq!(pixel(&pixels, size, [2.0, 1.2]), rgb(palette.chosen));
+        assert_eq!(pixel(&pixels, size, [2.0, 2.2]), rgb(palette.floor));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! one scale and color bar for all, walls, and where the question was asked.
 
 mod layout;
-mod ticks;
+pub(super) mod ticks;
 
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
@@ -15,7 +15,8 @@ use super::palette::{Mode, Palette, Rgba};
 use super::text::Face;
 use super::{PictureError, check_size};
 use layout::Layout;
-use ticks::{bar_labels, ticks};
+use ticks::bar_labels;
+use ticks::ticks;
 
 // Distances in units of the layout.
 /// Baseline of the row of names, above the maps.
@@ -340,7 +341,8 @@ impl<C: Canvas> FieldPainter<'_, C> {
     }
 }
 
-fn named(axis: &Axis) -> String {
+/// An axis' name and unit.
+pub(super) fn named(axis: &Axis) -> String {
     match axis.unit.as_str() {
         "" => axis.name.clone(),
         unit => format!("{} ({unit})", axis.name),

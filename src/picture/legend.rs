@@ -63,13 +63,15 @@ impl<C: Canvas> Painter<'_, C> {
             if drawing.chosen.feasible { self.palette.chosen } else { self.palette.infeasible };
         let has_chosen = drawing.chosen.points.len() > 1 && drawing.strengths.chosen > 0.0;
         let has_noise = !drawing.noise.is_empty() && drawing.strengths.noise > 0.0;
+        let has_pruned = drawing.twigs.iter().any(|twig| twig.gray > 0.0);
         let items = [
             (drawing.start.is_some(), Sample::Start, "start"),
             (drawing.goal.is_some(), Sample::Goal, "goal"),
             (!drawing.waypoints.is_empty(), Sample::Waypoint, "waypoint"),
             (has_chosen, Sample::Line(chosen), "chosen"),
             (drawing.trail.len() > 1, Sample::Line(self.palette.trail), "executed"),
-            (any(true) || has_noise, Sample::Time, time.as_str()),
+            (any(true) || has_noise || !drawing.twigs.is_empty(), Sample::Time, time.as_str()),
+            (has_pruned, Sample::Line(self.palette.noise.with_alpha(0.5)), "pruned"),
             (any(false), Sample::Line(self.palette.infeasible), "infeasible"),
             (has_noise, Sample::Dot(self.palette.noise), "noise"),
         ];

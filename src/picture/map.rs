@@ -5,6 +5,7 @@ use tiny_skia::LineCap;
 
 use super::canvas::{Align, Canvas, TextStyle};
 use super::drawing::Painter;
+use super::field::{Axis, named, ticks::ticks};
 use super::palette::{Palette, Rgba};
 use super::text::Face;
 
@@ -20,7 +21,8 @@ const CAPTION_LINES: usize = 2;
 impl<C: Canvas> Painter<'_, C> {
     pub(super) fn map(&mut self) {
         self.canvas.layer("floor");
-        let radius = CORNER * self.frame.scale;
+        let is_maze = self.drawing.axes.is_none();
+        let radius = if is_maze { CORNER * self.frame.scale } else { 0.0 };
         self.canvas.fill_round(self.frame.plot, [radius; 4], self.palette.floor);
         self.canvas.layer("shade");
         self.shade();
@@ -29,6 +31,7 @@ impl<C: Canvas> Painter<'_, C> {
             let radii = wall.round.map(|is_round| if is_round { radius } else { 0.0 });
             self.canvas.fill_round(self.edges(wall.rect), radii, self.palette.wall);
         }
+        self.capsules();
         if let Some(goal) = self.drawing.goal
             && self.drawing.goal_radius > 0.0
         {
@@ -38,6 +41,22 @@ impl<C: Canvas> Painter<'_, C> {
             self.canvas.fill_circle(center, radius, self.palette.goal.with_alpha(0.10));
             let line = self.palette.goal.with_alpha(0.35);
             self.canvas.ring(center, radius, 1.2 * self.frame.unit, line);
+        }
+    }
+
+    /// Walls with round ends, cut off at the map's edge.
+    fn capsules(&mut self) {
+        for capsule in &self.drawing.capsules {
+            let line = self.placed(&capsule.ends);
+            let width = 2.0 * capsule.radius * self.frame.scale;
+            self.canvas.polyline(&line, width, self.palette.wall, LineCap::Round);
+        }
+        let reach = self.drawing.capsules.iter().map(|capsule| capsule.radius);
+        let reach = reach.fold(0.0, f32::max) * self.frame.scale + 2.0;
+        if !self.drawing.capsules.is_empty() {
+            for strip in around(self.frame.plot, reach) {
+                self.canvas.fill_crisp(strip, self.palette.background);
+            }
         }
     }
 
@@ -77,6 +96,9 @@ impl<C: Canvas> Painter<'_, C> {
 
     pub(super) fn axes(&mut self) {
         self.canvas.layer("axes");
+        if let Some(axes) = &self.drawing.axes {
+            return self.own_axes(axes);
+        }
         let unit = self.frame.unit;
         let [left, top, right, bottom] = self.frame.plot;
         let [x_ticks, y_ticks] = self.frame.ticks();
@@ -103,6 +125,38 @@ impl<C: Canvas> Painter<'_, C> {
         }
         self.canvas.text("x (m)", [left - 9.0 * unit, top - 8.0 * unit], to_right);
         self.canvas.text("y (m)", [right, bottom + 20.0 * unit], to_right);
+    }
+
+    /// What runs to the right along the lower edge, what runs up at the left.
+    fn own_axes(&mut self, [across, up]: &[Axis; 2]) {
+        let unit = self.frame.unit;
+        let muted = self.palette.muted_ink;
+        let [left, top, right, bottom] = self.frame.plot;
+        let label = self.style(Face::Regular, 13.0, muted);
+        let to_right = TextStyle { align: Align::Right, ..label };
+        let center = TextStyle { align: Align::Center, ..label };
+        let share = |axis: &Axis, value: f32| (value - axis.low) / (axis.high - axis.low);
+        let least = |pixels: f32, axis: &Axis| 44.0 * unit * (axis.high - axis.low) / pixels;
+        let name = named(across);
+        // The axis' name has the end of the row to itself.
+        let last = right - label.face.width(&name, label.size) - 12.0 * unit;
+        for (value, text) in ticks(across, least(right - left, across)) {
+            let at = left + share(across, value) * (right - left);
+            let mark = [[at, bottom], [at, bottom + 5.0 * unit]];
+            self.canvas.polyline(&mark, 1.2 * unit, muted, LineCap::Butt);
+            if at <= last {
+                self.canvas.text(&text, [at, bottom + 20.0 * unit], center);
+            }
+        }
+        self.canvas.text(&name, [right, bottom + 20.0 * unit], to_right);
+        for (value, text) in ticks(up, least(bottom - top, up)) {
+            let at = bottom - share(up, value) * (bottom - top);
+            let mark = [[left - 5.0 * unit, at], [left, at]];
+            self.canvas.polyline(&mark, 1.2 * unit, muted, LineCap::Butt);
+            self.canvas.text(&text, [left - 9.0 * unit, at + 4.5 * unit], to_right);
+        }
+        let corner = [self.frame.inner[0], top - 11.0 * unit];
+        self.canvas.text(&named(up), corner, label);
     }
 
     /// Title, moment and caption. The caption ends right above the map.
@@ -137,6 +191,16 @@ impl<C: Canvas> Painter<'_, C> {
     pub(super) fn style(&self, face: Face, size: f32, color: Rgba) -> TextStyle {
         TextStyle { face, size: size * self.frame.unit, color, align: Align::Left }
     }
+}
+
+/// What lies beyond a rectangle, so far out.
+fn around([left, top, right, bottom]: [f32; 4], reach: f32) -> [[f32; 4]; 4] {
+    [
+        [left - reach, top - reach, left, bottom + reach],
+        [right, top - reach, right + reach, bottom + reach],
+        [left, top - reach, right, top],
+        [left, bottom, right, bottom + reach],
+    ]
 }
 
 /// Edges moved out by `reach` but not beyond a limit, and how far each moved.

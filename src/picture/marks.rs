@@ -5,8 +5,6 @@ use super::drawing::Painter;
 use super::palette::Rgba;
 use super::text::Face;
 
-/// Radius of the body in meters.
-const BODY_RADIUS: f32 = 0.1;
 /// Radius of a mark.
 const MARK_RADIUS: f32 = 8.5;
 /// A body smaller than this could not be seen.
@@ -66,7 +64,7 @@ impl<C: Canvas> Painter<'_, C> {
     /// A ball, true to size where that can be seen, lit from the upper left.
     fn body(&mut self, [x, y]: [f32; 2]) {
         let unit = self.frame.unit;
-        let radius = (BODY_RADIUS * self.frame.scale).max(LEAST_BODY_RADIUS * unit);
+        let radius = (self.drawing.body_radius * self.frame.scale).max(LEAST_BODY_RADIUS * unit);
         self.canvas.fill_circle([x, y + 0.30 * radius], 1.22 * radius, shade(0.16));
         self.canvas.fill_circle([x, y + 0.22 * radius], 1.12 * radius, shade(0.16));
         self.canvas.fill_circle([x, y], radius + 1.5 * unit, self.palette.chosen_halo);

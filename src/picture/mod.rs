@@ -2,8 +2,8 @@
 //! with the same code. Plain shapes and colors come in, PNG, SVG or GIF bytes go
 //! out.
 //!
-//! Pictures lie as the window's stage does: x down and y to the right, like the
-//! rows and columns of a maze's text.
+//! Pictures of mazes lie as the window's stage does: x down and y to the right,
+//! like the rows and columns of a maze's text. Others have axes of their own.
 
 mod canvas;
 mod drawing;
@@ -19,7 +19,7 @@ mod quantize;
 mod svg;
 mod text;
 
-pub use drawing::{Drawing, Polyline, Speck, Strengths, Wall, Waypoint};
+pub use drawing::{Capsule, Drawing, Polyline, Speck, Strengths, Twig, Wall, Waypoint};
 pub use encode::{gif, png, svg};
 pub use field::{Axis, Field, HeatMap, Obstacle, Orientation, density_color, field_png};
 pub use palette::{Mode, Palette, Rgba, time_color};

@@ -50,6 +50,17 @@ impl<C: Canvas> Painter<'_, C> {
         }
     }
 
+    /// The steps of a search.
+    pub(super) fn twigs(&mut self) {
+        self.canvas.layer("tree");
+        for twig in &self.drawing.twigs {
+            let ends = self.placed(&twig.ends);
+            let tone = time_color(twig.time).mix(self.palette.noise, twig.gray);
+            let ink = tone.with_alpha(twig.alpha);
+            self.canvas.polyline(&ends, twig.width * self.frame.unit, ink, LineCap::Round);
+        }
+    }
+
     fn candidate(&mut self, candidate: &Polyline, alpha: f32) {
         let points = self.placed(&candidate.points);
         let width = 1.7 * self.frame.unit;

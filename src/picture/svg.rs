@@ -184,7 +184,7 @@ mod tests {
         canvas.layer("nothing");
         canvas.layer("lines");
         canvas.polyline(
-            &[[1.0, 2.0], [3.04, f32::NAN], [3.04, -4.0]],
+            &[[1.0, 2.0], [3.04, -4.0], [3.04, f32::NAN], [9.0, 9.0], [8.0, 8.0]],
             2.5,
             RED.with_alpha(0.5),
             LineCap::Round,
@@ -194,7 +194,7 @@ mod tests {
         canvas.fill_circle([f32::NAN, 6.0], 2.0, RED);
         let text = canvas.finish("A", "B");
         let body = r##"<g id="lines">
-<path d="M1 2L3 -4" fill="none" stroke="#ff0000" stroke-opacity="0.502" stroke-width="2.5" stroke-linecap="round"/>
+<path d="M1 2L3 -4M9 9L8 8" fill="none" stroke="#ff0000" stroke-opacity="0.502" stroke-width="2.5" stroke-linecap="round"/>
 </g>
 <g id="dots">
 <circle cx="5" cy="6" r="2" fill="#ff0000"/>

@@ -129,6 +129,12 @@ commands! {
             |app, _| super::stage::tree::input::edit(app, EditKind::Force);
         "clear-edits", "Clear prunes and forces", None,
             "The search as the model makes it.", |app, _| app.tree.clear_edits();
+        "dream", "Dream from here", None,
+            "Rolls the model 100 transitions ahead, beside the truth.",
+            |app, _| super::panels::dream::start(app);
+        "dream-on-stage", "Show or hide the dream on the stage", None,
+            "Over the tree, as large as the map.",
+            |app, _| app.tree.dream.on_stage = !app.tree.dream.on_stage;
     }
     "Prediction": {
         "map", "Occupancy or value map", on(NONE, Key::M),
@@ -197,10 +203,10 @@ commands! {
             "The stage as it is now, with axes.", |app, _| app.ask_path(Purpose::Png);
         "svg", "Export drawing (SVG)…", on(CTRL_SHIFT, Key::P),
             "The same as shapes, for papers and editing.", |app, _| app.ask_path(Purpose::Svg);
-        "csv", "Export plan (CSV)…", on(CTRL, Key::E),
-            "The chosen plan, one state a row.", |app, _| app.ask_path(Purpose::Csv);
-        "gif-chain", "Export denoising (GIF)…", on(CTRL, Key::D),
-            "Noise becoming a plan.", |app, _| app.ask_path(Purpose::Gif(Clock::Denoising));
+        "csv", "Export plan or search (CSV)…", on(CTRL, Key::E),
+            "The chosen plan, one state a row, or every node of the search.", |app, _| app.ask_path(Purpose::Csv);
+        "gif-chain", "Export denoising or search (GIF)…", on(CTRL, Key::D),
+            "Noise becoming a plan, or a search growing.", |app, _| app.ask_path(Purpose::Gif(Clock::Denoising));
         "gif-time", "Export the ball's way (GIF)…", on(CTRL, Key::G),
             "The ball following the plan.", |app, _| app.ask_path(Purpose::Gif(Clock::Environment));
     }
@@ -227,9 +233,9 @@ commands! {
 
 /// Whether a command means anything in a scene.
 pub fn applies(command: &Command, scene: &Scene) -> bool {
-    const PLANS: [&str; 7] =
-        ["tool-move", "tool-paint", "tool-erase", "svg", "csv", "gif-chain", "gif-time"];
-    const SEARCHES: [&str; 7] = [
+    const TOOLS: [&str; 3] = ["tool-move", "tool-paint", "tool-erase"];
+    const EXPORTS: [&str; 4] = ["svg", "csv", "gif-chain", "gif-time"];
+    const SEARCHES: [&str; 9] = [
         "branch-next",
         "branch-previous",
         "branch-out",
@@ -237,6 +243,8 @@ pub fn applies(command: &Command, scene: &Scene) -> bool {
         "prune",
         "force",
         "clear-edits",
+        "dream",
+        "dream-on-stage",
     ];
     match command.group {
         "Prediction" => knobs::is_gamma(scene),
@@ -246,7 +254,8 @@ pub fn applies(command: &Command, scene: &Scene) -> bool {
             id if SEARCHES.contains(&id) => knobs::is_trajectory(scene),
             _ => knobs::is_diffuser(scene),
         },
-        _ => knobs::is_diffuser(scene) || !PLANS.contains(&command.id),
+        _ if EXPORTS.contains(&command.id) => knobs::acts(scene),
+        _ => knobs::is_diffuser(scene) || !TOOLS.contains(&command.id),
     }
 }
 

@@ -7,9 +7,11 @@ use std::sync::Arc;
 use eframe::egui::Context;
 
 use crate::lab::Scene;
+use crate::lab::beam::BeamFrame;
 use crate::lab::files::{FileTask, Make};
-use crate::lab::picture::{self, Cloud, Moment, Shot, Span};
+use crate::lab::picture::{self, Cloud, Moment, Shot, Span, TreeMoment, TreeShot};
 use crate::picture::{Drawing, Mode, PictureError};
+use crate::plan::beam::drive::SearchRecord;
 use crate::plan::{Film, Rollout};
 
 use super::actions::file_name;
@@ -44,6 +46,28 @@ impl OnStage {
     }
 }
 
+/// The search on the stage, for another thread.
+struct OnTreeStage {
+    scene: Scene,
+    frame: Arc<BeamFrame>,
+    search: Arc<SearchRecord>,
+}
+
+impl OnTreeStage {
+    /// What the app shows, once there is a search.
+    fn of(app: &App) -> Option<Self> {
+        let frame = app.tree.frame.clone()?;
+        let search = app.tree.shown(&app.transport).filter(|search| search.tree.done)?;
+        let scene = Scene { stage: app.stage_now(), ..app.session.scene().clone() };
+        Some(Self { scene, frame, search })
+    }
+
+    fn shot(&self) -> Result<TreeShot<'_>, String> {
+        TreeShot::new(&self.scene, &self.frame.drive, &self.frame.bins)
+            .map_err(|error| error.to_string())
+    }
+}
+
 /// Turns a drawing into a file's bytes.
 type Encode = fn(&Drawing, Mode) -> Result<Vec<u8>, PictureError>;
 
@@ -74,6 +98,16 @@ fn maps(app: &mut App, path: PathBuf, ctx: &Context) {
 
 /// Write the stage as it is now, as shapes.
 pub fn svg(app: &mut App, path: PathBuf, ctx: &Context) {
+    if stage::tree::is_here(app) {
+        let Some(on_stage) = OnTreeStage::of(app) else { return refuse(app) };
+        let moment = TreeMoment { tokens: app.transport.chain, time_secs: app.transport.time_secs };
+        let mode = theme::mode(ctx.theme());
+        let make: Make = Box::new(move || {
+            let drawing = on_stage.shot()?.frame(moment);
+            picture::svg(&drawing, mode).map_err(|error| error.to_string())
+        });
+        return app.submit(FileTask::Write { path, make });
+    }
     still(app, path, ctx, picture::svg);
 }
 
@@ -89,8 +123,15 @@ fn still(app: &mut App, path: PathBuf, ctx: &Context, encode: Encode) {
     app.submit(FileTask::Write { path, make });
 }
 
-/// Write the chosen plan as a table.
+/// Write the chosen plan, or every node of the search, as a table.
 pub fn csv(app: &mut App, path: PathBuf) {
+    if stage::tree::is_here(app) {
+        let Some(on_stage) = OnTreeStage::of(app) else { return refuse(app) };
+        let make: Make = Box::new(move || {
+            Ok(picture::tree_csv(&on_stage.search, &on_stage.frame.bins).into_bytes())
+        });
+        return app.submit(FileTask::Write { path, make });
+    }
     let plan = app.live.complete().and_then(|film| film.plan.clone());
     let Some(plan) = plan else { return refuse(app) };
     let scene = app.session.scene().clone();
@@ -103,6 +144,9 @@ pub fn csv(app: &mut App, path: PathBuf) {
 
 /// Write one clock as a film.
 pub fn gif(app: &mut App, clock: Clock, path: PathBuf, ctx: &Context) {
+    if stage::tree::is_here(app) {
+        return tree_gif(app, clock, path, ctx);
+    }
     let Some(film) = app.live.complete().cloned() else { return refuse(app) };
     let mode = theme::mode(ctx.theme());
     let mut on_stage = OnStage::of(app, film);
@@ -126,15 +170,30 @@ pub fn gif(app: &mut App, clock: Clock, path: PathBuf, ctx: &Context) {
     app.submit(FileTask::Write { path, make });
 }
 
+/// Write the search's growth, or the episode.
+fn tree_gif(app: &mut App, clock: Clock, path: PathBuf, ctx: &Context) {
+    let Some(on_stage) = OnTreeStage::of(app) else { return refuse(app) };
+    let (mode, from_secs) = (theme::mode(ctx.theme()), app.transport.time_secs);
+    let span = match clock {
+        Clock::Denoising => Span::Denoising,
+        Clock::Environment | Clock::Training => Span::Environment,
+    };
+    let make: Make = Box::new(move || {
+        picture::tree_movie(&on_stage.shot()?, span, from_secs, mode)
+            .map_err(|error| error.to_string())
+    });
+    app.notify(Notice::done(format!("Making {}…", file_name(&path))));
+    app.submit(FileTask::Write { path, make });
+}
+
 fn refuse(app: &mut App) {
     if field::is_here(app) {
         let advice = "Densities leave as pictures (.png), once the first one is on the stage.";
         return app.notify(Notice::failed("That was not exported", advice));
     }
     if stage::tree::is_here(app) {
-        let advice =
-            "A search leaves as a picture (.png); `foresight plan --tree` writes all of it.";
-        return app.notify(Notice::failed("That was not exported", advice));
+        let advice = "The first search is still on its way; export again once it is whole.";
+        return app.notify(Notice::failed("There is nothing to export yet", advice));
     }
     let advice = "The first plan is still on its way; export again once it is on the stage.";
     app.notify(Notice::failed("There is nothing to export yet", advice));

@@ -40,9 +40,9 @@ pub struct Tree {
     pub dream: DreamView,
     /// The node under the pointer on the stage.
     pub(super) pointed: Option<usize>,
-    /// What the pointer was over on the stage in this frame: panels, which are
-    /// drawn before the stage, see it in the next.
-    pub(super) hovered_on_stage: Option<usize>,
+    /// What the pointer was over in this frame: whatever is drawn before that
+    /// sees it in the next.
+    pub(super) hovered_next: Option<usize>,
     /// What is drawn, made again when it changes.
     pub(super) pictures: Pictures,
     /// A picture of the stage that is on its way to a file.
@@ -95,11 +95,16 @@ impl Tree {
         let Some(frame) = &self.frame else {
             return Extent { dt_secs: 0.05, is_growing: true, ..Extent::default() };
         };
-        let chain_steps = self.shown(transport).map_or(0, |shown| shown.tree.levels.len());
+        let shown = self.shown(transport);
+        let ready = shown.as_ref().map_or(0, |shown| shown.tree.levels.len());
+        // One that grows has so many tokens at most.
+        let is_whole = shown.is_none_or(|shown| shown.tree.done);
+        let most = frame.request.beam.horizon * frame.bins.layout.per_transition();
+        let chain_steps = if is_whole { ready } else { most.max(ready) };
         let (drive, steps) = (&frame.drive, frame.drive.states.len().saturating_sub(1));
         Extent {
             chain_steps,
-            chain_ready: chain_steps as f32,
+            chain_ready: ready as f32,
             chain_secs: SEARCH_SECS,
             time_secs: steps as f32 * drive.dt_secs,
             dt_secs: drive.dt_secs,
@@ -143,7 +148,7 @@ impl Tree {
     /// Follow the clocks: another search may be shown than a frame ago. What
     /// was picked stays picked where the new search has it too.
     pub(super) fn follow(&mut self, transport: &mut Transport) {
-        self.hovered = self.hovered_on_stage.take();
+        self.hovered = self.hovered_next.take();
         self.pointed = None;
         let Some(shown) = self.shown(transport) else {
             (self.node, self.selected, self.sequence) = (None, None, None);
@@ -157,8 +162,10 @@ impl Tree {
         let picked = old.as_ref().and_then(|(_, tokens)| tokens.get(self.selected?));
         let again = picked.and_then(|old| new.iter().position(|new| is_same(old, new)));
         self.select(again, transport);
-        let was_whole =
-            old.is_none_or(|(record, _)| transport.chain >= record.tree.levels.len() as f32);
+        // A search that grows is followed at the pace of the clock.
+        let was_whole = old.is_none_or(|(record, _)| {
+            record.tree.done && transport.chain >= record.tree.levels.len() as f32
+        });
         let end = shown.tree.levels.len() as f32;
         // Growth is for the search one looks into; the walk passes by whole ones.
         if transport.clock == Clock::Environment || (was_whole && transport.chain > 0.0) {

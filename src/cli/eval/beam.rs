@@ -10,7 +10,7 @@ use crate::eval::Estimate;
 use crate::eval::beam::{BeamEvalOptions, BeamEvaluation, evaluate_beam};
 use crate::lab::Scene;
 use crate::lab::open::{Opened, OpenedModel};
-use crate::plan::beam::{BeamSettings, SearchMode};
+use crate::plan::beam::BeamSettings;
 
 #[derive(Serialize)]
 pub struct BeamRow {
@@ -78,16 +78,6 @@ impl Eval {
 }
 
 impl BeamRow {
-    fn search(&self) -> String {
-        let beam = &self.beam;
-        let mode = match beam.mode {
-            SearchMode::Likelihood => "likelihood",
-            SearchMode::Reward => "reward",
-            SearchMode::Sample => "samples",
-        };
-        format!("{mode}, beam {}, horizon {}, context {}", beam.beam, beam.horizon, beam.context)
-    }
-
     /// For the weights' header.
     fn line(&self) -> String {
         let e = &self.evaluation;
@@ -97,10 +87,10 @@ impl BeamRow {
                 "reached {:.1} ± {:.1} % (n {n}, {})",
                 100.0 * reached.mean,
                 100.0 * reached.se,
-                self.search()
+                self.beam.describe()
             ),
             (None, Some(total)) => {
-                format!("{:.1} ± {:.1} (n {n}, {})", total.mean, total.se, self.search())
+                format!("{:.1} ± {:.1} (n {n}, {})", total.mean, total.se, self.beam.describe())
             }
             (None, None) => format!("nothing to record (n {n})"),
         }
@@ -111,7 +101,7 @@ impl BeamRow {
         println!(
             "{} ({}, n {}, seed {}, {}, {})",
             self.scene,
-            self.search(),
+            self.beam.describe(),
             e.episodes,
             self.seed,
             self.preset,
@@ -129,6 +119,9 @@ impl BeamRow {
             line(&format!("return of {}", other.policy), Some(other.total_reward), 1.0, "");
         }
         line("ln p of a planned token", e.log_prob_per_token, 1.0, "");
+        if let Some(Estimate { mean, se, .. }) = e.spread {
+            println!("  {:<34}{mean:>8.3} ± {se:.3}", "width of the beam");
+        }
         println!(
             "  {:<34}{:>8.0} ms median, {:.0} ms at the 95th percentile",
             "one search", e.plan_ms.p50, e.plan_ms.p95

@@ -152,7 +152,7 @@ mod tests {
     fn dimension(periodic: bool) -> StateDimension {
         let pi = std::f32::consts::PI;
         let (name, unit) = ("q".into(), "rad".into());
-        StateDimension { name, unit, low: -pi, high: pi, periodic }
+        StateDimension { name, unit, low: -pi, high: pi, periodic, rate_of: None }
     }
 
     #[test]

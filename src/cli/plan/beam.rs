@@ -12,6 +12,8 @@ use crate::data::{NamedArray, Values, write_arrays};
 use crate::lab::Scene;
 use crate::lab::beam::{self, AttentionRequest, Bins};
 use crate::lab::open::{Opened, OpenedModel};
+use crate::lab::picture::{self, Span, TreeShot};
+use crate::picture::Mode;
 use crate::plan::beam::drive::{Drive, DriveEvent, DriveRequest, SearchRecord, drive};
 
 impl PlanCommand {
@@ -46,13 +48,18 @@ impl PlanCommand {
             "log_prob": first.plan.log_prob,
             "value": first.plan.value,
             "ends": first.plan.ends,
+            "spread": first.tree.spread(&|dim, token| bins.center(dim, token)),
             "arrival_step": drive.arrival_step,
             "reward": drive.rewards.iter().sum::<f32>(),
             "steps": drive.rewards.len(),
             "dt_secs": drive.dt_secs,
         });
         if let Some(path) = &self.tree {
-            let bytes = serde_json::to_vec_pretty(&tree_json(first, &bins))?;
+            let is_table = path.extension().is_some_and(|ending| ending == "csv");
+            let bytes = match is_table {
+                true => picture::tree_csv(first, &bins).into_bytes(),
+                false => serde_json::to_vec_pretty(&tree_json(first, &bins))?,
+            };
             crate::files::write_atomic(path, &bytes)?;
         }
         if let Some(path) = &self.attention {
@@ -67,7 +74,7 @@ impl PlanCommand {
             write_attention(path, &beam::attention(1, &request.into(), model), &bins)?;
         }
         if let Some(out) = &self.out {
-            write_drive(out, &drive, &summary, scene)?;
+            self.write_drive(out, &drive, &summary, scene, &bins)?;
         }
         if self.json {
             println!("{}", serde_json::to_string_pretty(&summary)?);
@@ -75,6 +82,53 @@ impl PlanCommand {
             self.show_drive(&drive, first);
         }
         Ok(())
+    }
+
+    fn write_drive(
+        &self,
+        out: &Path,
+        drive: &Drive,
+        summary: &Value,
+        scene: &Scene,
+        bins: &Bins,
+    ) -> anyhow::Result<()> {
+        let ending = out.extension().and_then(|e| e.to_str()).unwrap_or_default();
+        let bytes = match ending {
+            "json" => {
+                let mut value = summary.clone();
+                let searches: Vec<Value> = drive
+                    .searches
+                    .iter()
+                    .map(|search| json!({"at_step": search.at_step, "plan": &*search.plan}))
+                    .collect();
+                if let Some(object) = value.as_object_mut() {
+                    object.insert("plans".into(), searches.into());
+                    object.insert("states".into(), json!(drive.states));
+                    object.insert("actions".into(), json!(drive.actions));
+                    object.insert("rewards".into(), json!(drive.rewards));
+                    object.insert("scene_toml".into(), scene.to_toml().into());
+                }
+                serde_json::to_vec_pretty(&value)?
+            }
+            "csv" => csv(drive, scene)?.into_bytes(),
+            "png" | "svg" | "gif" => {
+                let mode = if self.light { Mode::Light } else { Mode::Dark };
+                let shot = TreeShot::new(scene, drive, bins)?;
+                match ending {
+                    "png" => picture::png(&shot.frame(shot.first()), mode)?,
+                    "svg" => picture::svg(&shot.frame(shot.first()), mode)?,
+                    _ => picture::tree_movie(&shot, Span::Both, 0.0, mode)?,
+                }
+            }
+            _ => bail!("{} must end in .json, .csv, .png, .svg or .gif", out.display()),
+        };
+        Ok(crate::files::write_atomic(out, &bytes)?)
+    }
+
+    /// Whether the result is drawn.
+    fn is_picture(&self) -> bool {
+        let ending = self.out.as_ref().and_then(|out| out.extension());
+        ending.is_some_and(|ending| ["png", "svg", "gif"].iter().any(|known| ending == *known))
     }
 
     fn drive_request(&self, scene: &Scene, opened: &mut Opened) -> anyhow::Result<DriveRequest> {
@@ -89,7 +143,7 @@ impl PlanCommand {
             control: scene.control.clone(),
             seed: scene.stage.seed,
             edits: Vec::new(),
-            shows_pruned: self.tree.is_some(),
+            shows_pruned: self.tree.is_some() || self.is_picture(),
             max_steps: environment.spec().max_steps,
         })
     }
@@ -174,34 +228,6 @@ fn write_attention(path: &Path, frame: &beam::AttentionFrame, bins: &Bins) -> an
     ];
     write_arrays(path, &arrays)?;
     Ok(())
-}
-
-fn write_drive(out: &Path, drive: &Drive, summary: &Value, scene: &Scene) -> anyhow::Result<()> {
-    let ending = out.extension().and_then(|e| e.to_str()).unwrap_or_default();
-    let bytes = match ending {
-        "json" => {
-            let mut value = summary.clone();
-            let searches: Vec<Value> = drive
-                .searches
-                .iter()
-                .map(|search| json!({"at_step": search.at_step, "plan": &*search.plan}))
-                .collect();
-            if let Some(object) = value.as_object_mut() {
-                object.insert("plans".into(), searches.into());
-                object.insert("states".into(), json!(drive.states));
-                object.insert("actions".into(), json!(drive.actions));
-                object.insert("rewards".into(), json!(drive.rewards));
-                object.insert("scene_toml".into(), scene.to_toml().into());
-            }
-            serde_json::to_vec_pretty(&value)?
-        }
-        "csv" => csv(drive, scene)?.into_bytes(),
-        _ => bail!(
-            "{} must end in .json or .csv; pictures of a search are saved from the window",
-            out.display()
-        ),
-    };
-    Ok(crate::files::write_atomic(out, &bytes)?)
 }
 
 /// One environment step a row: time, state, action, reward.

@@ -5,7 +5,8 @@ use crate::lab::Scene;
 use crate::model::ModelNumbers;
 use crate::plan::beam::SearchMode;
 
-const MODES: [SearchMode; 3] = [SearchMode::Likelihood, SearchMode::Reward, SearchMode::Sample];
+const MODES: [SearchMode; 4] =
+    [SearchMode::Likelihood, SearchMode::Distinct, SearchMode::Reward, SearchMode::Sample];
 
 /// A whole number held to `0..=most`; NaN becomes 0.
 fn from_none(value: f64, most: f64) -> usize {
@@ -40,10 +41,10 @@ pub(super) const KNOBS: &[Knob] = &[
         id: "beam.mode",
         title: "Search for",
         group: "Search",
-        help: "The most likely trajectory, the highest predicted reward-to-go, or independent samples.",
+        help: "The most likely trajectory; distinct samples, of which the likeliest is the plan (stochastic beam search); the highest predicted reward-to-go; or independent samples.",
         effect: Effect::Live,
         applies: is_trajectory,
-        kind: KnobKind::Choice(&["Likelihood", "Reward", "Sample"]),
+        kind: KnobKind::Choice(&["Likelihood", "Distinct", "Reward", "Sample"]),
         get: |s| position(&MODES, &s.beam.mode),
         set: |s, v| set_mode(s, v),
     },
@@ -64,7 +65,7 @@ pub(super) const KNOBS: &[Knob] = &[
         group: "Search",
         help: "Actions sampled per continuation and transition when it searches for reward.",
         effect: Effect::Live,
-        applies: is_trajectory,
+        applies: |s| is_trajectory(s) && s.beam.mode == SearchMode::Reward,
         kind: KnobKind::Number { min: 1.0, max: 16.0, step: 1.0, decimals: 0, unit: "" },
         get: |s| s.beam.expand as f64,
         set: |s, v| s.beam.expand = whole(v, 64.0),
@@ -167,5 +168,16 @@ pub(super) const KNOBS: &[Knob] = &[
         kind: KnobKind::Number { min: 1.0, max: 15.0, step: 1.0, decimals: 0, unit: "transitions" },
         get: |s| s.beam.replan_every as f64,
         set: |s, v| s.beam.replan_every = whole(v, 200.0),
+    },
+    Knob {
+        id: "beam.prune_reach",
+        title: "Prune also near",
+        group: "Search",
+        help: "How many bins on either side of a pruned branch go with it: the next bins lead to nearly the same place. 0 prunes the branch alone.",
+        effect: Effect::Live,
+        applies: is_trajectory,
+        kind: KnobKind::Number { min: 0.0, max: 30.0, step: 1.0, decimals: 0, unit: "bins" },
+        get: |s| s.beam.prune_reach as f64,
+        set: |s, v| s.beam.prune_reach = from_none(v, 1000.0),
     },
 ];

@@ -1,6 +1,6 @@
 //! An occupancy as heat maps.
 
-use crate::env::{EnvironmentSpec, FourRooms, MazeLayout, RoomsSpace, StateDimension};
+use crate::env::{EnvironmentSpec, FourRooms, MazeLayout, RoomsSpace, StateDimension, symbol};
 use crate::lab::occupancy::OccupancyFrame;
 use crate::lab::{Scene, SceneError};
 use crate::model::ModelConfig;
@@ -8,7 +8,7 @@ use crate::picture::{Axis, Field, HeatMap, Obstacle, Orientation};
 
 /// Half the thickness of a wall between rooms, in m, which the environment
 /// documents and does not hand out.
-const WALL_RADIUS: f32 = 0.03;
+pub(super) const WALL_RADIUS: f32 = 0.03;
 
 /// The model's occupancy, and the truth's beside it where it is known.
 ///
@@ -41,8 +41,9 @@ pub fn occupancy(scene: &Scene, frame: &OccupancyFrame) -> Result<Field, SceneEr
     })
 }
 
-fn axis(dimension: &StateDimension) -> Axis {
-    let StateDimension { name, unit, low, high, periodic } = dimension.clone();
+pub(super) fn axis(dimension: &StateDimension) -> Axis {
+    let StateDimension { name, unit, low, high, periodic, .. } = dimension.clone();
+    let name = symbol(&name).to_owned();
     Axis { name, is_angle: periodic && unit == "rad", unit, low, high }
 }
 

@@ -6,10 +6,12 @@ mod field;
 mod maze;
 mod shot;
 mod table;
+mod tree;
 
 pub use field::occupancy;
 pub use shot::{Cloud, Moment, Shot};
 pub use table::csv;
+pub use tree::{TreeMoment, TreeShot, tree_csv, tree_movie};
 
 use super::{Scene, SceneError};
 use crate::picture::{self, Drawing, Field, Mode, PictureError};

@@ -7,6 +7,8 @@ use crate::lab::{Scene, SceneError};
 use crate::picture::{Drawing, Polyline, Speck, Strengths, Waypoint};
 use crate::plan::{Film, Rollout, Via};
 
+/// Radius of a maze's ball in meters.
+pub(super) const BODY_RADIUS: f32 = 0.1;
 /// Most candidates drawn.
 const MAX_CANDIDATES: usize = 128;
 /// Candidates step back behind the plan once the ball rolls.
@@ -71,6 +73,7 @@ impl<'a> Shot<'a> {
             start: Some(scene.stage.start),
             goal: Some(scene.stage.goal),
             goal_radius,
+            body_radius: BODY_RADIUS,
             waypoints: scene.stage.via.iter().map(via).collect(),
             title: scene.title.clone(),
             caption: caption(scene, film, rollout),

@@ -20,7 +20,7 @@ fn multiple(k: i32, step: f32) -> String {
 }
 
 /// Places on an axis worth a label, at least `least` apart.
-pub(super) fn ticks(axis: &Axis, least: f32) -> Vec<(f32, String)> {
+pub(in crate::picture) fn ticks(axis: &Axis, least: f32) -> Vec<(f32, String)> {
     use std::f32::consts::PI;
     if axis.is_angle && least < PI / 2.0 {
         let quarters = [(-2.0, "-π"), (-1.0, "-π/2"), (0.0, "0"), (1.0, "π/2"), (2.0, "π")];

@@ -89,10 +89,38 @@ pub struct Drive {
     pub finished: bool,
 }
 
+/// A search under way, and the episode before it.
+pub struct Growing<'a> {
+    /// The episode so far.
+    pub drive: &'a Drive,
+    /// Everything considered so far.
+    pub tree: &'a BeamTree,
+    model: &'a TrajectoryModel,
+    environment: &'a dyn Environment,
+    goal: &'a Arc<[u16]>,
+    started: Instant,
+}
+
+impl Growing<'_> {
+    /// What the search has come to: its tree so far and the best plan in it.
+    pub fn record(&self) -> SearchRecord {
+        let present = self.environment.state();
+        let plan = read_plan(self.model, self.environment, self.tree, present.clone());
+        SearchRecord {
+            at_step: self.drive.rewards.len(),
+            present,
+            plan: Arc::new(plan),
+            tree: Arc::new(self.tree.clone()),
+            goal: Arc::clone(self.goal),
+            wall_ms: self.started.elapsed().as_secs_f32() * 1e3,
+        }
+    }
+}
+
 /// What an episode says while it runs.
 pub enum DriveEvent<'a> {
-    /// The search at this environment step has grown.
-    Searching(usize, &'a BeamTree),
+    /// A search has grown by a token.
+    Searching(Growing<'a>),
     /// A search is over.
     Searched(&'a Drive),
     /// A transition was carried out.
@@ -173,7 +201,6 @@ impl Pilot<'_> {
         on_event: &mut dyn FnMut(DriveEvent) -> ControlFlow<()>,
     ) -> Result<Option<SearchRecord>, PlanError> {
         let started = Instant::now();
-        let at_step = drive.rewards.len();
         let beam = &self.request.beam;
         let d = self.model.config.layout.per_transition();
         let kept = (beam.context.saturating_sub(1) * d).min(self.history.len());
@@ -192,21 +219,20 @@ impl Pilot<'_> {
         };
         // Reborrowed for this search alone.
         let q = q.as_mut().map(|q| &mut **q as &mut dyn ReturnEstimate);
+        let (model, goal) = (self.model, &self.goal);
         let found = search(&mut self.cached, &request, q, &mut |tree| {
-            on_event(DriveEvent::Searching(at_step, tree))
+            on_event(DriveEvent::Searching(Growing {
+                drive,
+                tree,
+                model,
+                environment,
+                goal,
+                started,
+            }))
         });
         let found = found.map_err(|error| PlanError::Request(error.to_string()))?;
-        let Some(tree) = found else { return Ok(None) };
-        let present = environment.state();
-        let plan = read_plan(self.model, environment, &tree, present.clone());
-        Ok(Some(SearchRecord {
-            at_step,
-            present,
-            plan: Arc::new(plan),
-            tree: Arc::new(tree),
-            goal: Arc::clone(&self.goal),
-            wall_ms: started.elapsed().as_secs_f32() * 1e3,
-        }))
+        Ok(found
+            .map(|tree| Growing { drive, tree: &tree, model, environment, goal, started }.record()))
     }
 
     /// The scene's search, but loose samples for a while where the likeliest
@@ -340,7 +366,23 @@ pub fn read_plan(
             seen.clear();
         }
     }
+    fill_rates(model, environment, &mut plan.states);
     plan
+}
+
+/// Velocities that the model does not see, as how far it believes to have come
+/// from one transition to the next.
+pub fn fill_rates(model: &TrajectoryModel, environment: &dyn Environment, states: &mut [Vec<f32>]) {
+    let (spec, config) = (environment.spec(), &model.config);
+    let secs = config.stride as f32 * spec.dt_secs;
+    for rate in spec.hidden_rates(&config.observation) {
+        for after in 1..states.len() {
+            let (before, rest) = states.split_at_mut(after);
+            if let (Some(before), Some(after)) = (before.last(), rest.first_mut()) {
+                spec.fill_rate(rate, before, after, secs);
+            }
+        }
+    }
 }
 
 /// The environment's state for what the model sees of it; what it does not

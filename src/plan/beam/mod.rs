@@ -13,6 +13,7 @@ pub mod predictor;
 mod reward;
 mod search;
 mod settings;
+mod stochastic;
 mod tree;
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use super::filters::{Filter, greedy, log_normalizer};
 use super::settings::{BeamRequest, Checked, SearchMode};
+use super::stochastic::Lot;
 use super::tree::{BeamTree, NONE, Node};
 use super::{ReturnEstimate, SearchError, TokenModel};
 use crate::data::{TokenKind, TokenLayout};
@@ -30,6 +31,8 @@ pub(super) struct Beam {
     pub copies: usize,
     /// Rejected; followed only to show the state it leads to.
     pub is_ghost: bool,
+    /// What it drew, [`SearchMode::Distinct`] only.
+    pub lot: Lot,
 }
 
 /// A token to follow a beam.
@@ -42,6 +45,8 @@ pub(super) struct Choice {
     pub copies: usize,
     /// False for tokens that are recorded but not followed.
     pub is_kept: bool,
+    /// As the beam's that it becomes.
+    pub lot: Lot,
 }
 
 /// A search under way.
@@ -95,7 +100,9 @@ pub fn search(
         search.tree.best = search.best();
         search.tree.done = is_over || depth + 1 == depths;
         if search.tree.best.is_none() {
-            return Err(SearchError("the edits leave no continuation".into()));
+            return Err(SearchError(
+                "the edits leave no continuation; take one back, or prune less around them".into(),
+            ));
         }
         if on_step(&search.tree).is_break() {
             return Ok(None);
@@ -132,6 +139,7 @@ impl<'a> Search<'a> {
                 1
             },
             is_ghost: false,
+            lot: Lot::default(),
         };
         let mut search = Self {
             model,
@@ -194,6 +202,7 @@ impl<'a> Search<'a> {
                 self.each_row(|search, row| greedy(search.row(row), &search.forbidden(depth, row)))
             }
             (_, SearchMode::Likelihood) => self.rank(depth),
+            (_, SearchMode::Distinct) => self.draw_distinct(depth),
             (_, SearchMode::Reward | SearchMode::Sample) => self.sample(depth),
         }
     }
@@ -212,7 +221,8 @@ impl<'a> Search<'a> {
     /// A kept choice.
     pub fn choice(&self, row: usize, token: u16, copies: usize) -> Choice {
         let log_prob = self.row(row)[usize::from(token)] - self.normalizers[row];
-        Choice { row, token, log_prob, copies, is_kept: !self.live[row].is_ghost }
+        let beam = &self.live[row];
+        Choice { row, token, log_prob, copies, is_kept: !beam.is_ghost, lot: beam.lot }
     }
 
     /// Independent samples have a node each even where they agree; elsewhere
@@ -220,7 +230,9 @@ impl<'a> Search<'a> {
     pub fn apart(&self, choice: Choice) -> impl Iterator<Item = Choice> + use<> {
         let (n, copies) = match self.request.settings.mode {
             SearchMode::Sample => (choice.copies, 1),
-            SearchMode::Likelihood | SearchMode::Reward => (1, choice.copies),
+            SearchMode::Likelihood | SearchMode::Reward | SearchMode::Distinct => {
+                (1, choice.copies)
+            }
         };
         std::iter::repeat_n(Choice { copies, ..choice }, n)
     }
@@ -247,12 +259,37 @@ impl<'a> Search<'a> {
             // The whole path is compared only where it could end.
             if let Some((last, above)) = path.split_last()
                 && above.len() == depth
-                && self.tree.tail(self.live[row].node, depth) == above
+                && self.is_near(&self.tree.tail(self.live[row].node, depth), above)
             {
-                forbidden.push(*last);
+                forbidden.extend(self.around(*last));
             }
         }
         forbidden
+    }
+
+    /// A pruned token and its neighbors; an end has none.
+    fn around(&self, token: u16) -> std::ops::RangeInclusive<u16> {
+        let (stop, reach) = (self.layout.stop(), self.request.settings.prune_reach as u16);
+        if token == stop {
+            return stop..=stop;
+        }
+        token.saturating_sub(reach)..=token.saturating_add(reach).min(stop - 1)
+    }
+
+    /// Whether a path passes by a pruned one of the same length: within reach
+    /// at every state and in the transition under way. Other numbers of earlier
+    /// transitions show in the states they led to.
+    fn is_near(&self, path: &[u16], pruned: &[u16]) -> bool {
+        let reach = self.request.settings.prune_reach as u16;
+        if reach == 0 {
+            return path == pruned;
+        }
+        let now = self.tree.transition(pruned.len());
+        path.iter().zip(pruned).enumerate().all(|(depth, (a, b))| {
+            let counts = self.layout.kind(self.tree.dim(depth)) == TokenKind::State
+                || self.tree.transition(depth) == now;
+            !counts || a.abs_diff(*b) <= reach
+        })
     }
 
     /// Whether going on is as likely as stopping. A single bin is not, often:
@@ -284,8 +321,8 @@ impl<'a> Search<'a> {
                 kept: choice.is_kept,
             });
             if choice.is_kept || parent.is_ghost {
-                let Choice { row, token, copies, .. } = *choice;
-                live.push(Beam { node, row, token, total, copies, ..parent });
+                let Choice { row, token, copies, lot, .. } = *choice;
+                live.push(Beam { node, row, token, total, copies, lot, ..parent });
             }
         }
         self.tree.levels.push(first..self.tree.nodes.len());

@@ -19,6 +19,9 @@ pub enum SearchMode {
     Reward,
     /// Independent samples of what the model believes, without selection.
     Sample,
+    /// Samples of what the model believes, no two alike, and the most likely
+    /// of them as the plan: stochastic beam search.
+    Distinct,
 }
 
 /// How to search.
@@ -54,6 +57,9 @@ pub struct BeamSettings {
     pub temperature: f32,
     /// Transitions acted on before the next search; for the caller.
     pub replan_every: usize,
+    /// Bins on either side of a pruned path that are pruned with it; see
+    /// [`EditKind::Prune`].
+    pub prune_reach: usize,
 }
 
 impl Default for BeamSettings {
@@ -72,6 +78,7 @@ impl Default for BeamSettings {
             discount: 0.99,
             temperature: 1.0,
             replan_every: 1,
+            prune_reach: 16,
         }
     }
 }
@@ -110,9 +117,12 @@ pub struct Edit {
 /// What becomes of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EditKind {
-    /// No continuation passes through it.
+    /// No continuation passes through it. With a reach of some bins in
+    /// [`BeamSettings::prune_reach`], neither does any whose states so far, and
+    /// whose numbers of the node's own transition, are all that near.
     Prune,
-    /// Every continuation passes through it, however unlikely.
+    /// Every continuation passes through it, however unlikely, and even if it
+    /// is near a pruned one.
     Force,
 }
 
@@ -184,6 +194,17 @@ fn check_layout(layout: TokenLayout) -> Result<(), SearchError> {
 }
 
 impl BeamSettings {
+    /// What is searched for and how far, in a few words.
+    pub fn describe(&self) -> String {
+        let mode = match self.mode {
+            SearchMode::Likelihood => "likelihood",
+            SearchMode::Reward => "reward",
+            SearchMode::Sample => "samples",
+            SearchMode::Distinct => "distinct samples",
+        };
+        format!("{mode}, beam {}, horizon {}, context {}", self.beam, self.horizon, self.context)
+    }
+
     /// Whether a model of this layout can be searched so.
     ///
     /// # Errors
@@ -199,6 +220,9 @@ impl BeamSettings {
             if !(1..=most).contains(&value) {
                 return refuse(format!("{name} of {value}; use 1 to {most}"));
             }
+        }
+        if self.prune_reach > 1000 {
+            return refuse(format!("prune_reach of {}; use 0 to 1000", self.prune_reach));
         }
         for (name, value) in
             [("observation_cdf", self.observation_cdf), ("action_cdf", self.action_cdf)]

@@ -5,8 +5,12 @@ use std::ops::ControlFlow;
 use super::*;
 use crate::data::TokenKind;
 
+mod distinct;
 mod requests;
 mod rewards;
+
+const MODES: [SearchMode; 4] =
+    [SearchMode::Likelihood, SearchMode::Reward, SearchMode::Sample, SearchMode::Distinct];
 
 /// Log-probabilities after a row of tokens whose next token has dimension
 /// `dim`.
@@ -103,7 +107,8 @@ fn scrambled_toy(layout: TokenLayout, seed: u64) -> Toy {
 
 /// Everything passes: no filters.
 fn open(mode: SearchMode) -> BeamSettings {
-    BeamSettings { mode, observation_k: 0, action_cdf: 0.0, ..BeamSettings::default() }
+    let off = BeamSettings { observation_k: 0, action_cdf: 0.0, ..BeamSettings::default() };
+    BeamSettings { mode, prune_reach: 0, ..off }
 }
 
 fn request(settings: BeamSettings, context: &[u16]) -> BeamRequest {
@@ -245,7 +250,7 @@ fn a_level_holds_the_best_tokens_and_the_best_of_the_rejected() {
 
 #[test]
 fn filters_hold_for_each_kind_of_token_and_log_probabilities_ignore_them() {
-    for mode in [SearchMode::Likelihood, SearchMode::Reward, SearchMode::Sample] {
+    for mode in MODES {
         let mut model = scrambled_toy(layout(2, 2, true, 9), 1);
         let settings = BeamSettings {
             beam: 8,
@@ -307,7 +312,7 @@ fn samples_follow_the_model_and_none_is_pruned() {
 fn a_stop_token_ends_a_path_only_between_transitions() {
     // The stop token is all but certain everywhere.
     let mut model = Toy::new(layout(2, 1, false, 3), |_, _| vec![1.0, 0.0, 0.5, 60.0]);
-    for mode in [SearchMode::Likelihood, SearchMode::Sample] {
+    for mode in [SearchMode::Likelihood, SearchMode::Sample, SearchMode::Distinct] {
         let settings = BeamSettings { beam: 2, horizon: 3, ..open(mode) };
         let tree = run(&mut model, &request(settings, &[0, 0]));
         assert_eq!(tree.best_tokens().unwrap()[1..], [3]);
@@ -359,10 +364,42 @@ fn the_tree_knows_its_states() {
 }
 
 #[test]
+fn the_spread_is_that_of_the_states_kept_at_a_time() {
+    let layout = layout(2, 1, false, 30);
+    let node = |parent: usize, token, depth| Node {
+        parent: if depth == 0 { NONE } else { parent as u32 },
+        token,
+        depth,
+        log_prob: 0.0,
+        total: 0.0,
+        value: f32::NAN,
+        kept: true,
+    };
+    let mut tree = BeamTree::new(layout, vec![0, 0].into());
+    // An action, and three states (4, 10), (8, 10) and (0, 13), then an action.
+    tree.nodes = vec![node(0, 1, 0), node(0, 4, 1), node(0, 8, 1), node(0, 0, 1)];
+    tree.nodes.extend([node(1, 10, 2), node(2, 10, 2), node(3, 13, 2), node(4, 5, 3)]);
+    tree.levels = vec![0..1, 1..4, 4..7, 7..8];
+    let center = |_: usize, token: u16| f32::from(token);
+    // Variances are 32 / 3 and 2.
+    let expected = (32.0_f32 / 3.0 + 2.0).sqrt();
+    assert!((tree.spread(&center).unwrap() - expected).abs() < 1e-5);
+    // A transition later two are left, one number apart: (5, 10) and (6, 10).
+    tree.nodes.extend([node(4, 5, 3), node(7, 5, 4), node(8, 6, 4)]);
+    tree.nodes.extend([node(9, 10, 5), node(10, 10, 5)]);
+    tree.levels = vec![0..1, 1..4, 4..7, 7..9, 9..11, 11..13];
+    assert!((tree.spread(&center).unwrap() - (expected + 0.5) / 2.0).abs() < 1e-5);
+    for node in [4, 5, 11] {
+        tree.nodes[node].kept = false;
+    }
+    assert_eq!(tree.spread(&center), None);
+}
+
+#[test]
 fn nobody_ends_where_it_stands_who_has_not_arrived() {
     // The stop token is all but certain everywhere.
     let mut model = Toy::new(layout(2, 1, false, 3), |_, _| vec![1.0, 0.0, 0.5, 60.0]);
-    for mode in [SearchMode::Likelihood, SearchMode::Sample] {
+    for mode in [SearchMode::Likelihood, SearchMode::Sample, SearchMode::Distinct] {
         let settings = BeamSettings { beam: 2, horizon: 3, ..open(mode) };
         let on_the_way = BeamRequest { may_have_arrived: false, ..request(settings, &[0, 0]) };
         let tree = run(&mut model, &on_the_way);

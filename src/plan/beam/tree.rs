@@ -119,6 +119,29 @@ impl BeamTree {
         self.up(node).skip(1).find(|node| self.completes_state(*node))
     }
 
+    /// How wide the beam is: the root mean square distance of the states kept
+    /// at a time from their mean, over the state's numbers in the units of
+    /// `center`, on average over transitions. `None` where no two were kept.
+    pub fn spread(&self, center: &dyn Fn(usize, u16) -> f32) -> Option<f32> {
+        let widths = (0..self.levels.len()).filter_map(|depth| self.width(depth, center));
+        let (n, sum) = widths.fold((0_usize, 0.0), |(n, sum), width| (n + 1, sum + width));
+        (n > 0).then(|| sum / n as f32)
+    }
+
+    fn width(&self, depth: usize, center: &dyn Fn(usize, u16) -> f32) -> Option<f32> {
+        let kept: Vec<Vec<f32>> =
+            self.survivors(depth).filter_map(|node| self.state(node, center)).collect();
+        if kept.len() < 2 {
+            return None;
+        }
+        let n = kept.len() as f32;
+        let variance = |dim: usize| {
+            let mean = kept.iter().map(|state| state[dim]).sum::<f32>() / n;
+            kept.iter().map(|state| (state[dim] - mean).powi(2)).sum::<f32>() / n
+        };
+        Some((0..self.layout.states).map(variance).sum::<f32>().sqrt())
+    }
+
     fn completes_state(&self, node: usize) -> bool {
         let Node { depth, token, .. } = self.nodes[node];
         self.dim(depth as usize) + 1 == self.layout.states && token != self.layout.stop()

@@ -35,8 +35,8 @@ impl Purpose {
             Self::SaveScene => "Save scene",
             Self::Png => "Export picture",
             Self::Svg => "Export drawing",
-            Self::Csv => "Export plan",
-            Self::Gif(Clock::Denoising) => "Export denoising",
+            Self::Csv => "Export plan or search",
+            Self::Gif(Clock::Denoising) => "Export denoising or search",
             Self::Gif(Clock::Environment | Clock::Training) => "Export the ball's way",
         }
     }
@@ -101,7 +101,7 @@ impl PathDialog {
         let extension = purpose.extension();
         let stem = name.trim_end_matches(".toml");
         let kind = match purpose {
-            Purpose::Gif(Clock::Denoising) => "-denoising",
+            Purpose::Gif(Clock::Denoising) => "-chain",
             Purpose::Gif(Clock::Environment | Clock::Training) => "-ball",
             _ => "",
         };
@@ -223,7 +223,7 @@ mod tests {
     #[test]
     fn suggestions_say_what_the_file_is() {
         let dialog = PathDialog::new(Purpose::Gif(Clock::Denoising), "maze.toml");
-        assert_eq!(dialog.pick().file_name, "maze-denoising.gif");
+        assert_eq!(dialog.pick().file_name, "maze-chain.gif");
         let open = PathDialog::new(Purpose::OpenScene, "maze");
         assert!(!open.pick().save && open.text.is_empty());
         assert_ne!(dialog.token(), open.token());

@@ -5,12 +5,13 @@
 mod chart;
 mod map;
 
-use eframe::egui::{Align, Color32, Layout, ProgressBar, Sense, Slider, Stroke, Ui, vec2};
+use eframe::egui::{Align, Color32, Layout, Painter, ProgressBar, Sense, Slider, Stroke, Ui, vec2};
 
 use crate::eval::dream::Curve;
 use crate::lab::dream::{DreamCurves, DreamFrame, DreamRequest, DreamStage};
 use crate::model::ensemble::EnsembleConfig;
 use crate::ui::app::App;
+use crate::ui::stage::field::pane::Pane;
 use crate::ui::theme::{Colors, GRID, SMALL, number, small};
 use crate::ui::widgets::{fact, muted};
 use map::Drawing;
@@ -133,6 +134,8 @@ impl Who {
 pub struct DreamView {
     /// What the plot shows.
     pub measure: Measure,
+    /// Whether the dream is drawn on the stage too.
+    pub on_stage: bool,
     asked: Option<u64>,
     /// The horizon that is looked at, in transitions; the last if `None`.
     picked: Option<usize>,
@@ -144,6 +147,37 @@ impl DreamView {
     pub fn frame(&self, app: &App) -> Option<std::sync::Arc<DreamFrame>> {
         app.session.dream().filter(|frame| Some(frame.id) == self.asked)
     }
+
+    /// Whether a dream lies over the stage.
+    pub fn is_on_stage(&self, app: &App) -> bool {
+        self.on_stage && self.frame(app).is_some_and(|frame| frame.picture.is_some())
+    }
+
+    /// The horizon that is looked at.
+    fn at(&self, frame: &DreamFrame) -> usize {
+        let horizon = frame.request.horizon;
+        self.picked.unwrap_or(horizon).clamp(1, horizon)
+    }
+}
+
+/// Dream from the start on the stage, and show it.
+pub fn start(app: &mut App) {
+    let mut view = std::mem::take(&mut app.tree.dream);
+    ask(&mut view, app);
+    (view.on_stage, app.show_inspector) = (true, true);
+    app.tree.dream = view;
+}
+
+/// Draw the dream over the stage, if it is wanted there.
+pub fn on_stage(app: &mut App, painter: &Painter, pane: &Pane) {
+    let mut view = std::mem::take(&mut app.tree.dream);
+    if let Some(frame) = view.frame(app).filter(|_| view.on_stage)
+        && let Some(picture) = &frame.picture
+    {
+        let at = view.at(&frame);
+        map::large(&mut view.drawing, app, painter, pane, picture, at);
+    }
+    app.tree.dream = view;
 }
 
 /// Show the section.
@@ -164,9 +198,11 @@ fn section(view: &mut DreamView, app: &mut App, ui: &mut Ui) {
     };
     progress(ui, &frame.stage);
     let horizon = frame.request.horizon;
-    let at = view.picked.unwrap_or(horizon).clamp(1, horizon);
+    let at = view.at(&frame);
     if let Some(picture) = &frame.picture {
         map::show(&mut view.drawing, app, ui, picture, at);
+        let layer = ui.checkbox(&mut view.on_stage, small("On the stage, over the tree"));
+        layer.on_hover_text("Draws the dream over the tree, as large as the map.");
     }
     let Some(curves) = frame.curves.clone() else { return };
     slider(view, app, ui, at, horizon);

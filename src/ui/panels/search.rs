@@ -59,15 +59,22 @@ fn plan_facts(ui: &mut Ui, frame: &BeamFrame, shown: &SearchRecord) {
             "{:.1} kept for each of {levels} tokens.",
             kept as f32 / levels as f32
         ));
+    if let Some(spread) = tree.spread(&|dim, token| frame.bins.center(dim, token)) {
+        fact(ui, "width of the beam", format!("{spread:.3}")).on_hover_text(
+            "How far apart the continuations kept at a time are: root mean square distance of \
+             their states to the mean of these, on average over transitions.",
+        );
+    }
     fact(ui, "searched in", format!("{:.0} ms", shown.wall_ms));
 }
 
 fn episode_facts(app: &App, ui: &mut Ui, frame: &BeamFrame, shown: &SearchRecord) {
     let drive = &frame.drive;
     let known = drive.searches.iter().position(|search| std::ptr::eq(&**search, shown));
-    let number = known.map_or(1, |index| index + 1);
+    // One that still grows comes after all others.
+    let number = known.map_or(drive.searches.len(), |index| index) + 1;
     let more = if drive.finished { "" } else { ", going on" };
-    fact(ui, "search", format!("{number} of {}{more}", drive.searches.len()))
+    fact(ui, "search", format!("{number} of {}{more}", drive.searches.len().max(number)))
         .on_hover_text(format!("Made at step {} of the episode.", shown.at_step));
     if frame.bins.layout.goals > 0 {
         let arrival = match drive.arrival_step {
@@ -142,7 +149,11 @@ fn words_of(edit: &Edit, frame: &BeamFrame) -> String {
     let name = bins.names.get(dim).map_or("", String::as_str);
     let value = bins.center(dim, token);
     let symbol = crate::ui::stage::field::symbol(name);
-    format!("{what}: {symbol} = {value:.2}, transition +{transition}")
+    let near = match (edit.kind, frame.request.beam.prune_reach) {
+        (EditKind::Force, _) | (_, 0) => String::new(),
+        (EditKind::Prune, reach) => format!(" ± {reach} bins"),
+    };
+    format!("{what}: {symbol} = {value:.2}{near}, transition +{transition}")
 }
 
 /// The status line of such a scene.
@@ -184,7 +195,7 @@ mod tests {
         let frame = frame();
         let edit = |path: &[u16], kind| Edit { path: path.to_vec(), kind };
         let words = |path: &[u16], kind| words_of(&edit(path, kind), &frame);
-        assert_eq!(words(&[3], EditKind::Prune), "Pruned: ux = 0.30, transition +0");
+        assert_eq!(words(&[3], EditKind::Prune), "Pruned: ux = 0.30 ± 16 bins, transition +0");
         assert_eq!(words(&[3, 1, 2], EditKind::Force), "Forced: y = 0.20, transition +1");
         assert_eq!(words(&[3, 10], EditKind::Prune), "Pruned: the end at transition +1");
     }

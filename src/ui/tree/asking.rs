@@ -2,8 +2,8 @@
 
 use crate::lab::scene::StageConfig;
 use crate::lab::{Phase, Scene, Session};
-use crate::plan::beam::EditKind;
 use crate::plan::beam::drive::DriveRequest;
+use crate::plan::beam::{BeamSettings, EditKind};
 use crate::ui::place::Place;
 use crate::ui::transport::{Clock, Transport};
 
@@ -111,17 +111,24 @@ impl Tree {
         };
         let is_moved =
             (&asked.start, &asked.goal, asked.seed) != (&wanted.start, &wanted.goal, wanted.seed);
+        // What is pruned around an edit is looked at, not another search.
+        let beam = BeamSettings { prune_reach: asked.beam.prune_reach, ..wanted.beam.clone() };
+        let is_widened = beam != wanted.beam;
         let is_set = (&asked.beam, &asked.control, asked.max_steps)
-            != (&wanted.beam, &wanted.control, wanted.max_steps);
+            != (&beam, &wanted.control, wanted.max_steps);
         if is_moved || is_set {
             self.forget_edits();
             self.pick_nothing();
         }
         wanted.edits.clone_from(&self.edits);
+        if !self.edits.iter().any(|edit| edit.kind == EditKind::Prune) {
+            // There is nothing around which it could be.
+            wanted.beam = beam;
+        }
         match (is_moved, is_dragging) {
             (_, true) => Entrance::Whole,
             (true, false) => Entrance::Grow(0.0),
-            (false, false) if is_set => Entrance::Same,
+            (false, false) if is_set || is_widened => Entrance::Same,
             (false, false) => Entrance::Grow(self.asking.edited_at.unwrap_or(0.0)),
         }
     }
@@ -135,14 +142,16 @@ impl Tree {
             && (0.0..PATIENCE_SECS).contains(&waited)
     }
 
+    /// Whether the first search of what was asked last is there.
     fn is_answered(&self) -> bool {
-        self.frame.as_ref().is_some_and(|frame| frame.id == self.asking.id)
+        let newest = self.frame.as_ref().filter(|frame| frame.id == self.asking.id);
+        newest.is_some_and(|frame| !frame.drive.searches.is_empty())
     }
 
     /// Whether the episode shown is the one that was asked for last.
     pub fn is_fresh(&self) -> bool {
-        self.is_answered()
-            && self.frame.as_ref().map(|frame| &*frame.request) == self.asking.request.as_ref()
+        let newest = self.frame.as_ref().filter(|frame| frame.id == self.asking.id);
+        newest.is_some_and(|frame| Some(&*frame.request) == self.asking.request.as_ref())
     }
 
     /// Whether the first search of what was asked is still under way.
@@ -154,6 +163,12 @@ impl Tree {
     pub(in crate::ui) fn take(&mut self, session: &Session, transport: &mut Transport) {
         let Some(frame) = session.beam().filter(|frame| frame.id == self.asking.id) else { return };
         if self.frame.as_ref().is_some_and(|old| std::sync::Arc::ptr_eq(old, &frame)) {
+            return;
+        }
+        // Where a search is not watched as it grows, half of one would take the
+        // place of the whole one before it.
+        let is_watched = matches!(self.asking.entrance, Entrance::Grow(_));
+        if frame.drive.searches.is_empty() && frame.growing.is_some() && !is_watched {
             return;
         }
         let before = self.extent(transport);
@@ -236,5 +251,19 @@ mod tests {
         let mut set = request;
         set.beam.beam += 1;
         assert_eq!(tree.entrance(&mut set, false), Entrance::Same);
+    }
+
+    #[test]
+    fn what_is_pruned_around_an_edit_can_be_changed_without_losing_it() {
+        let (mut tree, request) = asked();
+        let mut wider = request.clone();
+        wider.beam.prune_reach += 5;
+        let mut without = wider.clone();
+        assert_eq!(tree.entrance(&mut without, false), Entrance::Same);
+        assert_eq!(without, request, "nothing is pruned, so nothing is asked");
+        tree.edits = vec![Edit { path: vec![1], kind: EditKind::Prune }];
+        assert_eq!(tree.entrance(&mut wider, false), Entrance::Same);
+        assert_eq!((tree.edits.len(), wider.edits.len()), (1, 1));
+        assert_eq!(wider.beam.prune_reach, request.beam.prune_reach + 5);
     }
 }

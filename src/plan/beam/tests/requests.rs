@@ -2,8 +2,6 @@
 
 use super::*;
 
-const MODES: [SearchMode; 3] = [SearchMode::Likelihood, SearchMode::Reward, SearchMode::Sample];
-
 fn edit(kind: EditKind, path: &[u16]) -> Edit {
     Edit { path: path.to_vec(), kind }
 }
@@ -156,6 +154,43 @@ fn pruning_takes_what_lies_behind_the_node_and_nothing_else() {
 }
 
 #[test]
+fn pruning_with_a_reach_takes_the_neighbors_and_what_passes_by_near() {
+    // States, actions of two numbers; nothing ever stops.
+    let layout = layout(1, 2, false, 9);
+    let mut model = Toy::new(layout, |row, _| {
+        let mut logits = scrambled(row, 9, 5);
+        logits[9] = -50.0;
+        logits
+    });
+    let path = [4, 4, 4, 4, 4];
+    let edits = vec![edit(EditKind::Prune, &path)];
+    for reach in [0_u16, 2] {
+        let prune_reach = usize::from(reach);
+        let settings = BeamSettings { beam: 4000, horizon: 2, ..open(SearchMode::Likelihood) };
+        let settings = BeamSettings { prune_reach, ..settings };
+        let pruned = BeamRequest { edits: edits.clone(), ..request(settings.clone(), &[0]) };
+        let tree = run(&mut model, &pruned);
+        let is_near = |tokens: &[u16]| match reach {
+            0 => tokens == path,
+            // The state and the second action count; the first action does not.
+            _ => tokens[2..].iter().zip(&path[2..]).all(|(a, b)| a.abs_diff(*b) <= reach),
+        };
+        let deep: Vec<Vec<u16>> = tree.levels[4].clone().map(|node| tree.tokens(node)).collect();
+        assert!(deep.len() >= 4000 && !deep.iter().any(|tokens| is_near(tokens)), "{reach}");
+        // What is just out of reach stays, and so do other states.
+        for other in [[4 + reach + 1, 4], [4, 4 - reach - 1]] {
+            assert!(deep.iter().any(|tokens| tokens[3..] == other), "{other:?}");
+        }
+        assert!(deep.iter().any(|tokens| tokens[2] == 8 && tokens[3..] == [4, 4]));
+        // A forced path is exact, even near a pruned one.
+        let near = [4, 4, 4, 4, 5];
+        let edits = vec![edit(EditKind::Prune, &path), edit(EditKind::Force, &near)];
+        let tree = run(&mut model, &BeamRequest { edits, ..request(settings, &[0]) });
+        assert_eq!(tree.best_tokens().unwrap()[..5], near);
+    }
+}
+
+#[test]
 fn pruning_and_forcing_combine_and_contradictions_are_refused() {
     let mut model = scrambled_toy(layout(1, 1, false, 4), 6);
     let plain = request(BeamSettings { beam: 9, horizon: 1, ..open(SearchMode::Likelihood) }, &[0]);
@@ -218,6 +253,7 @@ fn malformed_requests_are_refused_with_the_reason() {
         ("observation_cdf", with(&|settings| settings.observation_cdf = f32::NAN)),
         ("temperature", with(&|settings| settings.temperature = 0.0)),
         ("discount", with(&|settings| settings.discount = 1.1)),
+        ("prune_reach", with(&|settings| settings.prune_reach = 2000)),
         ("rewards", with(&|settings| settings.mode = SearchMode::Reward)),
         ("context tokens", context(&[])),
         ("context tokens", context(&[0, 1, 2])),

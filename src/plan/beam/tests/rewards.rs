@@ -52,7 +52,7 @@ fn a_long_horizon_finds_the_delayed_reward_and_a_short_one_does_not() {
 
 #[test]
 fn the_value_is_that_of_the_unfiltered_means_along_the_path() {
-    for mode in [SearchMode::Likelihood, SearchMode::Reward, SearchMode::Sample] {
+    for mode in MODES {
         let mut model = scrambled_toy(layout(2, 2, true, 9), 7);
         let settings = BeamSettings { beam: 6, horizon: 3, discount: 0.8, ..open(mode) };
         let tree = run(&mut model, &request(settings, &[4, 4]));

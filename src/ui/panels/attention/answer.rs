@@ -251,7 +251,13 @@ pub(super) mod tests {
             shows_pruned: false,
             max_steps: 10,
         };
-        let beam = BeamFrame { id: 1, request: Arc::new(request), drive, bins: Arc::new(bins) };
+        let beam = BeamFrame {
+            id: 1,
+            request: Arc::new(request),
+            drive,
+            growing: None,
+            bins: Arc::new(bins),
+        };
         let [sure, even]: [[f32; 16]; 2] = [
             [1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.1, 0.2, 0.3, 0.4],
             [1.0, 0.0, 0.0, 0.0, 0.5, 0.5, 0.0, 0.0, 0.3, 0.3, 0.4, 0.0, 0.3, 0.2, 0.1, 0.4],

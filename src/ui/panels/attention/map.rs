@@ -50,6 +50,7 @@ impl Touched {
     pub fn apply(&self, app: &mut App) {
         if let Some([row, _]) = self.cell {
             app.tree.hovered = Some(row);
+            app.tree.hovered_next = Some(row);
         }
         if let Some(token) = self.selects {
             app.tree.select(token, &app.transport);

@@ -78,6 +78,7 @@ impl AttentionView {
         if app.stage.drag().is_none()
             && let Some(beam) = app.tree.frame.clone()
             && let Some(search) = app.tree.shown(&app.transport)
+            && search.tree.done
             && !self.asked.as_ref().is_some_and(|asked| Arc::ptr_eq(&asked.search, &search))
         {
             let best = search.tree.best_tokens().unwrap_or_default();

@@ -19,7 +19,7 @@ pub fn head(head: Option<Head>) -> String {
 
 /// What a token is: `x`, `a_x`, `r`.
 pub fn name(bins: &Bins, token: &SequenceToken) -> String {
-    bins.names.get(token.dim).map_or("?".into(), |name| symbol(name).replace("theta", "θ"))
+    bins.names.get(token.dim).map_or("?".into(), |name| symbol(name).to_owned())
 }
 
 /// A transition, counted from the present one.

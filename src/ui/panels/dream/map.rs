@@ -10,18 +10,19 @@ use eframe::egui::{
 
 use super::Who;
 use crate::env::EnvironmentSpec;
+use crate::lab::branches::lines;
 use crate::lab::dream::{DreamtStates, Pictured};
 use crate::picture::Rgba;
 use crate::ui::app::App;
 use crate::ui::layers::{Batch, Points, Ribbons};
 use crate::ui::stage::field::pane::Pane;
 use crate::ui::stage::field::{axes, paint};
-use crate::ui::stage::tree::branches::lines;
 use crate::ui::stage::{tree, walls};
 use crate::ui::theme::{Colors, SMALL};
 
-/// The buffer of the lines.
+/// The buffers of the lines, in the inspector and on the stage.
 const SLOT: u64 = 420;
+const STAGE_SLOT: u64 = 421;
 /// Sampled dreams that are drawn of each model.
 const SHOWN: usize = 16;
 const SAMPLE_WIDTH: f32 = 1.0;
@@ -90,6 +91,23 @@ pub fn show(drawing: &mut Drawing, app: &App, ui: &mut Ui, picture: &Arc<Picture
     response.on_hover_text(
         "Broad: the truth. Lines: likeliest dreams. Faint lines and dots: sampled dreams.",
     );
+}
+
+/// Draw the dream over the map on the stage.
+pub fn large(
+    drawing: &mut Drawing,
+    app: &App,
+    painter: &Painter,
+    pane: &Pane,
+    picture: &Arc<Pictured>,
+    at: usize,
+) {
+    let colors = Colors::of(painter.ctx());
+    drawing.update(picture, &app.place.spec, colors);
+    let points = Points::Ribbons(drawing.ribbons.clone());
+    let batch = Batch { slot: STAGE_SLOT, generation: drawing.generation, points };
+    paint::draw(painter, batch, pane, painter.pixels_per_point(), 1.0, app.renderer());
+    marks(painter, pane, picture, at, colors);
 }
 
 fn ground(app: &App, painter: &Painter, pane: &Pane, colors: Colors) {

@@ -101,10 +101,14 @@ pub fn show(app: &mut App, ui: &mut Ui, frame: &BeamFrame, shown: &SearchRecord)
         response.on_hover_text_at_pointer(text);
     }
     legend(ui, frame);
-    let words = picked.map_or_else(
-        || "Click a token, or a branch on the stage.".to_owned(),
-        |token| describe(token, &frame.bins),
-    );
+    let drive = &frame.drive;
+    let is_over = drive.finished
+        && app.tree.moment(&app.transport).is_some_and(|(step, _)| step + 1 == drive.states.len());
+    let hint = match is_over {
+        true => "The episode is over: these are the tokens of its last search.",
+        false => "Click a token, or a branch on the stage.",
+    };
+    let words = picked.map_or_else(|| hint.to_owned(), |token| describe(token, &frame.bins));
     ui.label(crate::ui::widgets::muted(ui, words));
 }
 
@@ -235,6 +239,7 @@ pub(super) mod tests {
                 max_steps: 1,
             }),
             drive: Drive::default(),
+            growing: None,
             bins: Arc::new(Bins {
                 layout,
                 centers: vec![(0..10).map(|bin| bin as f32 / 10.0).collect(); 3],

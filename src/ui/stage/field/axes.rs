@@ -10,6 +10,7 @@ use super::pane::Pane;
 use super::shots::Shot;
 use super::{Map, ValueOf};
 use crate::env::StateDimension;
+pub use crate::env::symbol;
 use crate::ui::app::App;
 use crate::ui::layers::{ColorMap, field_color};
 use crate::ui::theme::{self, Colors, SMALL, strong_family};
@@ -21,15 +22,6 @@ const BAR: [f32; 2] = [184.0, 8.0];
 const SLICES: usize = 48;
 /// Size of numbers.
 const TICK: f32 = 10.0;
-
-/// A coordinate's name as the literature writes it.
-pub fn symbol(name: &str) -> &str {
-    match name {
-        "theta" => "θ",
-        "theta_dot" => "dθ/dt",
-        other => other,
-    }
-}
 
 /// A coordinate's name and unit.
 pub fn label(dimension: &StateDimension) -> String {
@@ -256,7 +248,14 @@ mod tests {
     use super::*;
 
     fn dimension(unit: &str, periodic: bool) -> StateDimension {
-        StateDimension { name: "x".into(), unit: unit.into(), low: -0.6, high: 0.6, periodic }
+        StateDimension {
+            name: "x".into(),
+            unit: unit.into(),
+            low: -0.6,
+            high: 0.6,
+            periodic,
+            rate_of: None,
+        }
     }
 
     #[test]

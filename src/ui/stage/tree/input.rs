@@ -4,8 +4,8 @@ use eframe::egui::{
     CursorIcon, Id, Key, PointerButton, Pos2, Rect, Response, Role, Sense, Ui, WidgetInfo, vec2,
 };
 
-use super::branches::{Branch, Branches, pieces};
 use super::{Pictures, has_goal};
+use crate::lab::branches::{Branch, Branches, life, pieces};
 use crate::plan::beam::EditKind;
 use crate::ui::app::App;
 use crate::ui::overlays::notices::Notice;
@@ -41,7 +41,7 @@ pub fn background(app: &mut App, ui: &Ui, response: &Response, pane: &Pane) {
     if let Some(node) = app.tree.pointed {
         ui.ctx().set_cursor_icon(CursorIcon::PointingHand);
         let token = app.tree.token_of(node, &app.transport);
-        app.tree.hovered_on_stage = token;
+        app.tree.hovered_next = token.or(app.tree.hovered_next);
         app.tree.hovered = token.or(app.tree.hovered);
     }
     if response.clicked()
@@ -74,7 +74,7 @@ fn nearest(app: &App, pane: &Pane, at: Pos2) -> Option<usize> {
     let per_transition = branches.record.tree.layout.per_transition();
     let visible = app.transport.chain.max(0.0) as usize;
     let near = branches.all.iter().filter_map(|branch| {
-        let life = super::pictures::life(branch, visible, per_transition)?;
+        let life = life(branch, visible, per_transition)?;
         let away = pieces(branch.from, branch.to, &app.place.spec)
             .into_iter()
             .map(|piece| distance(at, piece.map(|end| pane.screen_from_world(end))))

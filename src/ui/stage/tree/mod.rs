@@ -1,11 +1,11 @@
 //! The stage of a Trajectory Transformer: beam search as a tree where it
 //! happens, the plan it chose, and the agent that carries it out.
 //!
-//! [`branches`] knows where a search's states are, [`pictures`] what is drawn of
-//! them, [`input`] the hands; [`pendulum`], [`words`] and [`attended`] draw.
+//! [`crate::lab::branches`] knows where a search's states are, [`pictures`] what
+//! is drawn of them, [`input`] the hands; [`pendulum`], [`words`] and
+//! [`attended`] draw.
 
 mod attended;
-pub(in crate::ui) mod branches;
 pub mod export;
 pub mod input;
 mod pendulum;
@@ -24,12 +24,15 @@ use super::field::{axes, paint};
 use super::{Handle, things, walls};
 use crate::lab::knobs;
 use crate::ui::app::App;
+use crate::ui::panels::dream;
 use crate::ui::theme::{self, Colors};
 
 /// Opacity of an answer to an older question.
 const STALE: f32 = 0.35;
 /// Opacity of the tree once the agent walks.
 const RECEDED: f32 = 0.7;
+/// Opacity of the tree under a dream.
+const UNDER_DREAM: f32 = 0.3;
 /// Smallest agent that can be seen, in points.
 const MIN_BALL: f32 = 6.0;
 
@@ -63,6 +66,7 @@ pub fn show(app: &mut App, ui: &mut Ui) {
     input::background(app, ui, &response, &pane);
     let opacity = opacity(app, ui);
     Pictures::show(app, ui, &inner, &pane, opacity);
+    dream::on_stage(app, &inner, &pane);
     // Marks come last: an agent at its start must not hide what can be dragged.
     agent(app, &inner, &pane, colors);
     attended::paint(app, &inner, &pane);
@@ -100,7 +104,9 @@ fn opacity(app: &App, ui: &Ui) -> f32 {
     let fresh = animate("tree freshness", app.tree.is_fresh(), theme::TRANSITION_SECS);
     let is_walking = app.transport.time_secs > 0.0;
     let recedes = animate("tree recedes", is_walking, 0.4);
-    lerp(STALE..=1.0, fresh) * lerp(1.0..=RECEDED, recedes)
+    let dreams = app.tree.dream.is_on_stage(app);
+    let dreams = animate("tree under a dream", dreams, theme::TRANSITION_SECS);
+    lerp(STALE..=1.0, fresh) * lerp(1.0..=RECEDED, recedes) * lerp(1.0..=UNDER_DREAM, dreams)
 }
 
 /// Start and goal.
@@ -144,17 +150,7 @@ fn state(app: &App) -> Option<Vec<f32>> {
     let (step, share) = app.tree.moment(&app.transport)?;
     let states = &app.tree.frame.as_ref()?.drive.states;
     let (now, next) = (states.get(step)?, states.get(step + 1).or(states.get(step))?);
-    let mix = now.iter().zip(next).enumerate().map(|(dim, (from, to))| {
-        let mut by = to - from;
-        if let Some(known) = app.place.spec.state.get(dim).filter(|known| known.periodic) {
-            let around = known.high - known.low;
-            // The shorter way around.
-            by -= around * (by / around).round();
-            return known.low + (from + share * by - known.low).rem_euclid(around);
-        }
-        from + share * by
-    });
-    let state: Vec<f32> = mix.collect();
+    let state = app.place.spec.between(now, next, share);
     (state.len() >= 2).then_some(state)
 }
 

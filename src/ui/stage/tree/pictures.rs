@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use eframe::egui::{Painter, Stroke, Ui};
 
-use super::branches::{Branch, Branches, lines, pieces};
 use crate::env::EnvironmentSpec;
+use crate::lab::branches::{Branch, Branches, Look, life, lines, pieces, reach};
 use crate::picture::time_color;
 use crate::ui::app::App;
 use crate::ui::layers::{Batch, Particles, Points, Ribbons};
@@ -19,16 +19,6 @@ const TREE_SLOT: u64 = 300;
 const ENDS_SLOT: u64 = 301;
 const CHOSEN_SLOT: u64 = 302;
 const TRAIL_SLOT: u64 = 303;
-/// Opacity of a branch that was given up, and of live ones from the least to
-/// the most probable.
-const PRUNED: f32 = 0.22;
-const LIVE: [f32; 2] = [0.38, 0.95];
-/// Width of branches in points, likewise.
-const PRUNED_WIDTH: f32 = 1.0;
-const LIVE_WIDTH: [f32; 2] = [1.3, 2.8];
-/// Probabilities of long plans differ by orders of magnitude; this brings them
-/// closer.
-const CONTRAST: f32 = 0.35;
 /// Radius of the states that live branches have come to, in points.
 const END_RADIUS: f32 = 2.6;
 /// Width of the chosen plan and of the trail in points.
@@ -37,9 +27,6 @@ const HALO_WIDTH: f32 = 6.0;
 const TRAIL_WIDTH: f32 = 3.2;
 /// How opaque the oldest part of the trail is.
 const OLDEST_TRAIL: f32 = 0.15;
-/// The chosen plan appears over this last part of a search.
-const REVEAL: f32 = 0.1;
-
 /// One kind of curves with the name of its state.
 #[derive(Default)]
 struct Layer<K> {
@@ -128,25 +115,6 @@ impl Pictures {
     }
 }
 
-/// How many tokens of a search are shown, and how much of the plan it chose.
-fn reach(chain: f32, tokens: usize) -> (usize, f32) {
-    let last = tokens as f32;
-    let reveal = (chain - (1.0 - REVEAL) * last) / (REVEAL * last).max(1e-3);
-    let visible = (chain.max(0.0).floor() as usize).min(tokens);
-    (visible, if tokens == 0 { 0.0 } else { reveal.clamp(0.0, 1.0) })
-}
-
-/// How alive a branch is once `visible` tokens are known: 1 while continuations
-/// through it are kept, then fading over a transition. `None` before it is.
-pub(super) fn life(branch: &Branch, visible: usize, per_transition: usize) -> Option<f32> {
-    let newest = visible.checked_sub(1)?;
-    if branch.depth > newest {
-        return None;
-    }
-    let since = newest.saturating_sub(branch.lives_to.unwrap_or(branch.depth));
-    Some((1.0 - since as f32 / per_transition.max(1) as f32).max(0.0))
-}
-
 fn mix([low, high]: [f32; 2], share: f32) -> f32 {
     low + (high - low) * share
 }
@@ -170,12 +138,9 @@ fn grown(
     });
     let (mut ribbons, mut ends) = (Ribbons::default(), Particles::default());
     for (life, branch) in shown {
-        let share = branch.share.powf(CONTRAST);
-        let alpha = mix([PRUNED, mix(LIVE, share)], life);
-        let width = mix([PRUNED_WIDTH, mix(LIVE_WIDTH, share)], life);
+        let Look { alpha, width, gray } = branch.look(life);
         let ink = |transition: usize| {
-            let faded = tone(transition).mix(palette.noise, 0.75 * (1.0 - life));
-            faded.with_alpha(alpha).to_array()
+            tone(transition).mix(palette.noise, gray).with_alpha(alpha).to_array()
         };
         let inks = [ink(branch.transition.saturating_sub(1)), ink(branch.transition)];
         for piece in pieces(branch.from, branch.to, spec) {
@@ -241,48 +206,5 @@ fn highlights(app: &App, painter: &Painter, pane: &Pane, colors: Colors) {
             painter.circle_filled(at, width + 3.0, colors.chosen_halo());
             painter.circle_filled(at, width + 1.5, ink);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn branch(depth: usize, lives_to: Option<usize>) -> Branch {
-        Branch {
-            node: 0,
-            parent: None,
-            from: [0.0; 2],
-            to: [1.0; 2],
-            depth,
-            transition: 1,
-            lives_to,
-            share: 1.0,
-            total: 0.0,
-            value: None,
-            is_chosen: false,
-        }
-    }
-
-    #[test]
-    fn branches_come_with_their_token_and_fade_when_they_are_given_up() {
-        let kept = branch(3, Some(7));
-        assert_eq!(life(&kept, 3, 4), None, "its token is not there yet");
-        assert_eq!(life(&kept, 4, 4), Some(1.0));
-        assert_eq!(life(&kept, 8, 4), Some(1.0), "kept down to there");
-        assert_eq!(life(&kept, 10, 4), Some(0.5));
-        assert_eq!(life(&kept, 99, 4), Some(0.0));
-        let rejected = branch(3, None);
-        assert_eq!([life(&rejected, 4, 4), life(&rejected, 6, 4)], [Some(1.0), Some(0.5)]);
-        assert_eq!(life(&branch(3, Some(usize::MAX)), 99, 4), Some(1.0), "it ended at its goal");
-    }
-
-    #[test]
-    fn the_plan_appears_at_the_end_of_the_search() {
-        assert_eq!(reach(0.0, 60), (0, 0.0));
-        assert_eq!(reach(57.0, 60).0, 57);
-        assert!(reach(57.0, 60).1 > 0.0 && reach(50.0, 60).1 == 0.0);
-        assert_eq!(reach(60.0, 60), (60, 1.0));
-        assert_eq!(reach(3.0, 0), (0, 0.0));
     }
 }

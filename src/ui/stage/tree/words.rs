@@ -5,9 +5,9 @@ use eframe::egui::{
     vec2,
 };
 
-use super::branches::Branch;
 use super::has_goal;
 use crate::lab::Phase;
+use crate::lab::branches::Branch;
 use crate::ui::app::{App, Proposal};
 use crate::ui::command;
 use crate::ui::icons::{self, Icon};
@@ -79,6 +79,15 @@ fn notes(app: &App, colors: Colors) -> Vec<(Color32, &'static str)> {
         notes.push((colors.warning(), "The weights are random: train this scene first"));
     } else if !status.is_maze_seen {
         notes.push((colors.warning(), "The model has not seen this maze"));
+    }
+    if let Some(frame) = &app.tree.frame
+        && !app.place.spec.hidden_rates(&frame.bins.observation).is_empty()
+    {
+        let text = "The model sees no velocity: the one drawn is how far it moves";
+        notes.push((colors.model(), text));
+    }
+    if app.tree.dream.is_on_stage(app) {
+        notes.push((colors.truth(), "A dream lies over the tree: the inspector says whose lines"));
     }
     if !app.tree.edits.is_empty() {
         notes.push((colors.guidance(), "The first search was changed by hand"));

@@ -2,10 +2,25 @@
 
 use std::sync::Arc;
 
+use super::beam::Bins;
 use crate::env::EnvironmentSpec;
-use crate::lab::beam::Bins;
 use crate::plan::beam::drive::SearchRecord;
 use crate::plan::beam::{BeamTree, NONE};
+
+/// Opacity of a branch that was given up, and of live ones from the least to
+/// the most probable.
+const PRUNED: f32 = 0.22;
+const LIVE: [f32; 2] = [0.38, 0.95];
+/// Width of branches in points, likewise.
+const PRUNED_WIDTH: f32 = 1.0;
+const LIVE_WIDTH: [f32; 2] = [1.3, 2.8];
+/// Probabilities of long plans differ by orders of magnitude; this brings them
+/// closer.
+const CONTRAST: f32 = 0.35;
+/// How gray a branch is that was given up.
+const GRAY: f32 = 0.75;
+/// The chosen plan appears over this last part of a search.
+const REVEAL: f32 = 0.1;
 
 /// From the state before to one that was considered.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,6 +50,50 @@ pub struct Branch {
     pub is_chosen: bool,
 }
 
+/// How a branch is drawn.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Look {
+    /// Opacity.
+    pub alpha: f32,
+    /// Width in points.
+    pub width: f32,
+    /// How much of its color is that of noise.
+    pub gray: f32,
+}
+
+impl Branch {
+    /// How it is drawn with so much [`life`] left.
+    pub fn look(&self, life: f32) -> Look {
+        let mix = |[low, high]: [f32; 2], share: f32| low + (high - low) * share;
+        let share = self.share.powf(CONTRAST);
+        Look {
+            alpha: mix([PRUNED, mix(LIVE, share)], life),
+            width: mix([PRUNED_WIDTH, mix(LIVE_WIDTH, share)], life),
+            gray: GRAY * (1.0 - life),
+        }
+    }
+}
+
+/// How many tokens of a search are shown at a position along its clock, and how
+/// much of the plan it chose.
+pub fn reach(chain: f32, tokens: usize) -> (usize, f32) {
+    let last = tokens as f32;
+    let reveal = (chain - (1.0 - REVEAL) * last) / (REVEAL * last).max(1e-3);
+    let visible = (chain.max(0.0).floor() as usize).min(tokens);
+    (visible, if tokens == 0 { 0.0 } else { reveal.clamp(0.0, 1.0) })
+}
+
+/// How alive a branch is once `visible` tokens are known: 1 while continuations
+/// through it are kept, then fading over a transition. `None` before it is.
+pub fn life(branch: &Branch, visible: usize, per_transition: usize) -> Option<f32> {
+    let newest = visible.checked_sub(1)?;
+    if branch.depth > newest {
+        return None;
+    }
+    let since = newest.saturating_sub(branch.lives_to.unwrap_or(branch.depth));
+    Some((1.0 - since as f32 / per_transition.max(1) as f32).max(0.0))
+}
+
 /// Every branch of a search, parents before children.
 #[derive(Clone, Debug)]
 pub struct Branches {
@@ -55,6 +114,8 @@ impl Branches {
         };
         let (lives, chosen) = (lives_to(tree), tree.chosen());
         let likeliest = likeliest(tree);
+        let (rates, secs) =
+            (spec.hidden_rates(&bins.observation), bins.stride as f32 * spec.dt_secs);
         let mut index_of = vec![None; tree.nodes.len()];
         let mut all: Vec<Branch> = Vec::new();
         for (node, known) in tree.nodes.iter().enumerate() {
@@ -62,11 +123,16 @@ impl Branches {
             let parent = tree.parent_state(node).and_then(|parent| index_of[parent]);
             let depth = known.depth as usize;
             index_of[node] = Some(all.len());
+            let from = parent.map_or(root, |parent: usize| all[parent].to);
+            let mut to = place_of(&seen, bins, spec);
+            for rate in &rates {
+                spec.fill_rate(*rate, &from, &mut to, secs);
+            }
             all.push(Branch {
                 node,
                 parent,
-                from: parent.map_or(root, |parent: usize| all[parent].to),
-                to: place_of(&seen, bins, spec),
+                from,
+                to,
                 depth,
                 transition: tree.transition(depth),
                 lives_to: lives[node],
@@ -178,12 +244,23 @@ pub fn lines(points: &[[f32; 2]], spec: &EnvironmentSpec) -> Vec<Vec<[f32; 2]>> 
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::data::TokenLayout;
+    use crate::env::{EnvironmentConfig, U_MAZE};
     use crate::plan::beam::Node;
-    use crate::ui::stage::field::pane::tests::place;
     use std::f32::consts::PI;
+
+    fn spec(id: &str) -> EnvironmentSpec {
+        let config = EnvironmentConfig {
+            id: id.into(),
+            maze: U_MAZE.into(),
+            door_width: None,
+            max_steps: 100,
+            reference_scores: None,
+        };
+        crate::env::make(&config).unwrap().spec().clone()
+    }
 
     fn node(parent: u32, token: u16, depth: u32, kept: bool) -> Node {
         let total = -(depth as f32);
@@ -192,7 +269,7 @@ mod tests {
 
     /// Two actions; the second one's state is kept and goes on, the first
     /// one's is not.
-    fn record() -> Arc<SearchRecord> {
+    pub fn record() -> Arc<SearchRecord> {
         let layout = TokenLayout { states: 2, actions: 1, rewards: false, goals: 0, bins: 10 };
         let tree = BeamTree {
             layout,
@@ -220,7 +297,7 @@ mod tests {
         })
     }
 
-    fn bins() -> Bins {
+    pub fn bins() -> Bins {
         Bins {
             layout: record().tree.layout,
             centers: vec![(0..10).map(|bin| bin as f32 / 10.0).collect(); 3],
@@ -233,7 +310,7 @@ mod tests {
 
     #[test]
     fn every_state_is_a_branch_from_the_state_before() {
-        let branches = Branches::new(&record(), &bins(), &place("four-rooms").spec);
+        let branches = Branches::new(&record(), &bins(), &spec("four-rooms"));
         let ends: Vec<_> = branches.all.iter().map(|branch| (branch.node, branch.to)).collect();
         assert_eq!(ends, [(4, [0.3, 0.5]), (5, [0.4, 0.6])]);
         assert!(branches.all.iter().all(|branch| branch.from == [0.1, 0.2]));
@@ -246,7 +323,7 @@ mod tests {
 
     #[test]
     fn ways_go_around_angles_in_two_pieces() {
-        let spec = place("pendulum").spec;
+        let spec = spec("pendulum");
         let two = pieces([3.0, 1.0], [-3.0, 2.0], &spec);
         assert_eq!(two.len(), 2);
         assert!((two[0][1][0] - (2.0 * PI - 3.0)).abs() < 1e-5 && two[1][1] == [-3.0, 2.0]);
@@ -257,5 +334,61 @@ mod tests {
         bins.observation = vec![0, 1, 2];
         let at = place_of(&[0.0, 1.0, 5.0], &bins, &spec);
         assert!((at[0] - PI / 2.0).abs() < 1e-6 && at[1] == 5.0);
+    }
+
+    #[test]
+    fn a_velocity_that_is_not_seen_is_how_far_the_angle_moves() {
+        let spec = spec("pendulum");
+        let mut record = SearchRecord::clone(&record());
+        record.present = vec![3.1, 0.0];
+        let mut bins = bins();
+        // cos and sin alone: bins 5 and 6 are (-1, 0.0) and (-1, -0.1).
+        bins.observation = vec![0, 1];
+        bins.centers = vec![vec![-1.0; 10], (0..10).map(|bin| 0.5 - 0.1 * bin as f32).collect()];
+        let branches = Branches::new(&Arc::new(record), &bins, &spec);
+        let [theta, speed] = branches.all[1].to;
+        assert!((theta - (-0.1_f32).atan2(-1.0)).abs() < 1e-5);
+        let by = theta + 2.0 * PI - 3.1;
+        assert!((speed - by / spec.dt_secs).abs() < 1e-3 && speed > 0.0, "{speed}");
+        bins.observation = vec![0, 1, 2];
+        assert!(spec.hidden_rates(&bins.observation).is_empty());
+    }
+
+    fn branch(depth: usize, lives_to: Option<usize>) -> Branch {
+        Branch {
+            node: 0,
+            parent: None,
+            from: [0.0; 2],
+            to: [1.0; 2],
+            depth,
+            transition: 1,
+            lives_to,
+            share: 1.0,
+            total: 0.0,
+            value: None,
+            is_chosen: false,
+        }
+    }
+
+    #[test]
+    fn branches_come_with_their_token_and_fade_when_they_are_given_up() {
+        let kept = branch(3, Some(7));
+        assert_eq!(life(&kept, 3, 4), None, "its token is not there yet");
+        assert_eq!(life(&kept, 4, 4), Some(1.0));
+        assert_eq!(life(&kept, 8, 4), Some(1.0), "kept down to there");
+        assert_eq!(life(&kept, 10, 4), Some(0.5));
+        assert_eq!(life(&kept, 99, 4), Some(0.0));
+        let rejected = branch(3, None);
+        assert_eq!([life(&rejected, 4, 4), life(&rejected, 6, 4)], [Some(1.0), Some(0.5)]);
+        assert_eq!(life(&branch(3, Some(usize::MAX)), 99, 4), Some(1.0), "it ended at its goal");
+    }
+
+    #[test]
+    fn the_plan_appears_at_the_end_of_the_search() {
+        assert_eq!(reach(0.0, 60), (0, 0.0));
+        assert_eq!(reach(57.0, 60).0, 57);
+        assert!(reach(57.0, 60).1 > 0.0 && reach(50.0, 60).1 == 0.0);
+        assert_eq!(reach(60.0, 60), (60, 1.0));
+        assert_eq!(reach(3.0, 0), (0, 0.0));
     }
 }
