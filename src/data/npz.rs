@@ -12,9 +12,9 @@ use super::{DataError, Episodes};
 use crate::files::FileError;
 
 /// The most numbers a step may have; more means the file is something else.
-const MAX_DIM: u64 = 4096;
+pub(super) const MAX_DIM: u64 = 4096;
 /// The most bytes of arrays to read, which bounds the memory a file can ask for.
-const MAX_BYTES: u64 = 16 << 30;
+pub(super) const MAX_BYTES: u64 = 16 << 30;
 
 /// Write `observations`, `actions`, `rewards` (32-bit floats), `terminals` and
 /// `timeouts` (bools) to an `.npz` file. It appears only when it is complete.

@@ -6,6 +6,7 @@ pub mod beam;
 pub mod bench;
 mod card;
 pub mod checkpoint;
+pub mod data_set;
 pub mod device;
 pub mod dream;
 pub mod files;
