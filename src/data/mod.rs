@@ -23,7 +23,7 @@ pub use discretizer::{Binning, Discretizer};
 pub use episodes::{Episodes, MAX_TRANSITIONS};
 pub use import::import;
 pub use normalizer::LimitsNormalizer;
-pub use npz::{read_npz, write_npz};
+pub use npz::{npz_bytes, read_npz, write_npz};
 pub use paths::{PathOptions, Paths, collect_paths, recorded_paths};
 pub use stretches::{STRETCH_STEPS, StretchSizes, Stretches, collect_stretches};
 pub use token_windows::{TokenBatch, TokenWeights, TokenWindows, discretize};

@@ -64,6 +64,9 @@ pub struct Paths {
     pub finals: Vec<f32>,
     /// Whether each path came within the goal's radius.
     pub arrived: Vec<bool>,
+    /// Whose each path is, an index into [`PathOptions::policies`]; empty if
+    /// they were recorded.
+    pub policies: Vec<usize>,
 }
 
 impl Paths {
@@ -80,6 +83,7 @@ impl Paths {
             starts: vec![0],
             finals: Vec::new(),
             arrived: Vec::new(),
+            policies: Vec::new(),
         }
     }
 
@@ -151,6 +155,7 @@ impl Paths {
             self.starts.extend(more.starts.iter().skip(1).map(|start| begin + start));
             self.finals.extend_from_slice(&more.finals);
             self.arrived.extend_from_slice(&more.arrived);
+            self.policies.extend_from_slice(&more.policies);
         }
         Ok(())
     }
@@ -299,7 +304,8 @@ impl Recorder<'_> {
             0 => environment.explore(rng),
             _ => environment.reset(rng),
         }
-        let policy = self.policies[rng.below(self.policies.len())].as_ref();
+        let whose = rng.below(self.policies.len());
+        let policy = self.policies[whose].as_ref();
         let start = paths.len();
         let mut arrived = self.is_at(environment, &goal);
         let mut end = if arrived { self.end_after(0) } else { self.limit };
@@ -318,6 +324,7 @@ impl Recorder<'_> {
         self.observe(environment, &mut paths.finals);
         paths.starts.push(paths.len());
         paths.arrived.push(arrived);
+        paths.policies.push(whose);
         if let Some(discount) = self.options.discount {
             let rest: Vec<f32> = (0..self.tail)
                 .map(|_| self.advance(environment, policy, &goal, rng).reward)

@@ -16,6 +16,7 @@ use crate::data::{
 };
 use crate::env::Environment;
 use crate::files::FileError;
+use crate::model::trajectory::TrajectoryConfig;
 
 /// The most times a demonstration may count.
 pub const MAX_WEIGHT: usize = 10_000;
@@ -165,6 +166,21 @@ impl<'a> DataSource<'a> {
             return Ok(None);
         }
         self.demonstrations_file().map(|path| data::import(&path, environment, 0)).transpose()
+    }
+}
+
+/// What paths a Trajectory Transformer learns from.
+pub fn path_options(config: &TrajectoryConfig, environment: &dyn Environment) -> PathOptions {
+    let policies = match config.policies.is_empty() {
+        true => environment.policies().iter().take(1).map(|row| row.id.to_owned()).collect(),
+        false => config.policies.clone(),
+    };
+    PathOptions {
+        policies,
+        stride: config.stride,
+        observation: config.observation.clone(),
+        ends_at_goal: config.layout.goals > 0,
+        discount: config.layout.rewards.then_some(config.discount),
     }
 }
 
