@@ -158,12 +158,17 @@ fn collected(
 }
 
 fn seen(all: &Episodes, by: &str, environment: &dyn Environment) -> Vec<SeenEpisode> {
-    let episode = |range: std::ops::Range<usize>| SeenEpisode {
-        by: by.to_owned(),
-        states: range.clone().map(|i| environment.state_of(all.observation(i))).collect(),
-        actions: range.clone().map(|i| all.action(i).to_vec()).collect(),
-        rewards: all.rewards.get(range).unwrap_or_default().to_vec(),
-        stride: 1,
+    let episode = |range: std::ops::Range<usize>| {
+        // Where the world goes on, the next entry is where this one ends.
+        let ends = all.terminals.get(range.end - 1).copied().unwrap_or(true);
+        let last = if ends { range.end } else { (range.end + 1).min(all.len()) };
+        SeenEpisode {
+            by: by.to_owned(),
+            states: (range.start..last).map(|i| environment.state_of(all.observation(i))).collect(),
+            actions: range.clone().map(|i| all.action(i).to_vec()).collect(),
+            rewards: all.rewards.get(range).unwrap_or_default().to_vec(),
+            stride: 1,
+        }
     };
     // More than are shown need not be copied.
     all.episodes().into_iter().take(MOST_EPISODES).map(episode).collect()

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use crate::lab::files::FileWorker;
 use crate::lab::{DeviceChoice, Scene, Session, SessionOptions, knobs};
 
+use super::data::{self, DataView};
 use super::history::{EditTag, History};
 use super::layers::{self, Renderer};
 use super::live::{Live, Wish};
@@ -64,6 +65,8 @@ pub struct App {
     pub tree: Tree,
     /// What is wanted of training, and how it is looked at.
     pub training: Training,
+    /// Episodes of the data set, and demonstrations.
+    pub data: DataView,
     /// Undo and redo.
     pub history: History,
     /// What lies over the window.
@@ -196,6 +199,7 @@ impl Prepared {
             field: Field::default(),
             tree,
             training: Training::default(),
+            data: DataView::default(),
             history: History::default(),
             overlay: None,
             notices: Vec::new(),
@@ -314,6 +318,7 @@ impl App {
         panels::show(self, ui);
         overlays::show(self, &ctx);
         self.apply_proposals(&ctx);
+        data::pump(self);
         self.pump(ctx.input(|input| input.time));
         field::pump(self, &ctx);
         tree_stage::pump(self, &ctx);

@@ -236,9 +236,8 @@ pub fn travel(app: &mut App, back: bool) -> bool {
         let (path, is_first) = (added.path.clone(), added.is_first);
         app.data.undone.push(added);
         let to = path.clone();
-        let make = Box::new(move || {
-            demonstration::without_last(&to).map_err(|error| error.to_string())
-        });
+        let make =
+            Box::new(move || demonstration::without_last(&to).map_err(|error| error.to_string()));
         app.data.pending.push_back(Pending { path: path.clone(), adds: None });
         app.submit(FileTask::Write { path, make });
         return !is_first;

@@ -17,7 +17,9 @@ pub const HELP: &str = "What the model learns from: episodes of behavior policie
     of your own.";
 
 /// Height of the list in points.
-const LIST: f32 = 132.0;
+const LIST: f32 = 140.0;
+/// Height of one of its rows.
+const ROW: f32 = 20.0;
 
 /// Show the section.
 pub fn show(app: &mut App, ui: &mut Ui) {
@@ -65,7 +67,7 @@ fn browser(app: &mut App, ui: &mut Ui, frame: &EpisodesFrame) {
     let values: Vec<f32> = frame.episodes.iter().map(|one| value(app.data.measure, one)).collect();
     let picked = app.data.selected.and_then(|index| values.get(index).copied());
     histogram::show(ui, app.data.measure, &values, picked);
-    list(app, ui, frame);
+    ui.scope(|ui| list(app, ui, frame));
     if let Some(episode) = app.data.episode(frame) {
         scrub(app, ui, episode);
     }
@@ -95,12 +97,20 @@ fn first_upper(text: &str) -> String {
 
 fn list(app: &mut App, ui: &mut Ui, frame: &EpisodesFrame) {
     let head = format!("{:>4} {:>6} {:>9}  policy", "no.", "steps", "return");
-    ui.label(number(head).size(SMALL).color(Colors::of(ui.ctx()).muted_ink()));
-    let row = 20.0;
-    ui.spacing_mut().interact_size.y = row;
-    ui.spacing_mut().item_spacing.y = 0.0;
-    let area = ScrollArea::vertical().id_salt("episodes").max_height(LIST).auto_shrink([false, true]);
-    area.show_rows(ui, row, frame.episodes.len(), |ui, range| {
+    ui.horizontal(|ui| {
+        ui.spacing_mut().item_spacing.x = 0.0;
+        // Rows are buttons, whose text is set in.
+        ui.add_space(ui.spacing().button_padding.x);
+        ui.label(number(head).size(SMALL).color(Colors::of(ui.ctx()).muted_ink()));
+    });
+    let spacing = ui.spacing_mut();
+    (spacing.interact_size.y, spacing.item_spacing.y, spacing.button_padding.y) = (ROW, 0.0, 1.0);
+    let area = ScrollArea::vertical()
+        .id_salt("episodes")
+        .max_height(LIST)
+        .min_scrolled_height(LIST)
+        .auto_shrink([false, true]);
+    area.show_rows(ui, ROW, frame.episodes.len(), |ui, range| {
         for index in range {
             let Some(one) = frame.episodes.get(index) else { continue };
             let text =
@@ -111,7 +121,6 @@ fn list(app: &mut App, ui: &mut Ui, frame: &EpisodesFrame) {
             }
         }
     });
-    ui.spacing_mut().item_spacing.y = 4.0;
 }
 
 /// The picked episode, step by step.
@@ -119,13 +128,13 @@ fn scrub(app: &mut App, ui: &mut Ui, episode: &SeenEpisode) {
     let last = episode.states.len().saturating_sub(1);
     let stride = episode.stride.max(1);
     let mut step = app.data.step.min(last);
+    let secs = (step * stride) as f32 * app.place.spec.dt_secs;
     ui.horizontal(|ui| {
         let name = ui.label(muted(ui, "step")).id;
         ui.spacing_mut().slider_width = (ui.available_width() - 72.0).max(60.0);
         let slider = Slider::new(&mut step, 0..=last)
             .custom_formatter(move |step, _| format!("{:.0}", step * stride as f64))
             .custom_parser(move |text| Some(text.trim().parse::<f64>().ok()? / stride as f64));
-        let secs = (step * stride) as f32 * app.place.spec.dt_secs;
         ui.add(slider).labelled_by(name).on_hover_text(format!("{secs:.2} s"));
     });
     app.data.step = step;

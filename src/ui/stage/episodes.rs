@@ -129,9 +129,7 @@ pub fn show(app: &mut App, ui: &Ui, painter: &Painter, map: Map<'_>, index: usiz
         let layer = &mut data.drawing.recorded;
         // Two recordings may be equally long.
         let key = (states.len(), states.as_ptr() as usize, is_dark);
-        layer.update(key, || {
-            curve(states, spec, colors.palette().trail, RECORDED_WIDTH)
-        });
+        layer.update(key, || curve(states, spec, colors.palette().trail, RECORDED_WIDTH));
         draw(2, layer.generation, &layer.ribbons);
     }
     if let Some([x, y, ..]) = data.agent() {
@@ -156,13 +154,7 @@ fn curve(states: &[Vec<f32>], spec: &EnvironmentSpec, ink: Rgba, width: f32) -> 
     ribbons
 }
 
-fn add(
-    ribbons: &mut Ribbons,
-    states: &[Vec<f32>],
-    spec: &EnvironmentSpec,
-    ink: Rgba,
-    width: f32,
-) {
+fn add(ribbons: &mut Ribbons, states: &[Vec<f32>], spec: &EnvironmentSpec, ink: Rgba, width: f32) {
     let places: Vec<[f32; 2]> = states.iter().filter_map(|state| place_of(state)).collect();
     for line in lines(&places, spec) {
         ribbons.line(line.into_iter().map(|at| (at, ink.to_array(), width)));

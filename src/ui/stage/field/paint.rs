@@ -11,6 +11,7 @@ use crate::ui::app::App;
 use crate::ui::layers::{
     self, Batch, ColorMap, Field as Cells, Particles, Points, Renderer, Ribbons, Scale, fallback,
 };
+use crate::ui::stage::episodes;
 use crate::ui::stage::still::Still;
 use crate::ui::stage::{Handle, things, walls};
 use crate::ui::theme::{self, Colors};
@@ -84,6 +85,7 @@ pub fn pane(app: &mut App, ui: &Ui, pane: &Pane, index: usize, shot: &Shot) {
     axes::frame(app, &outer, pane, &shot.title, colors);
     trail(app, &inner, pane, index, ppp, renderer, colors);
     marks(app, &inner, pane, colors);
+    episodes::show(app, ui, &inner, episodes::Map::Pane(pane), index);
 }
 
 /// Words in the middle of a map that is not there.

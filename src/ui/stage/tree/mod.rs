@@ -19,6 +19,7 @@ use std::time::Duration;
 use eframe::egui::{self, CornerRadius, Painter, Rect, Role, Sense, Stroke, StrokeKind, Ui};
 use eframe::egui::{Id, WidgetInfo, lerp, vec2};
 
+use super::episodes;
 use super::field::pane::{Arrangement, Pane};
 use super::field::{axes, paint};
 use super::{Handle, things, walls};
@@ -60,14 +61,20 @@ pub fn show(app: &mut App, ui: &mut Ui) {
     let arrangement = arrangement(app, rect);
     let Some(pane) = arrangement.panes.first().copied() else { return };
     let inner = ground(app, ui, &pane, colors);
-    input::background(app, ui, &response, &pane);
+    let is_recording = episodes::lead(app, ui, &response, |at| Some(pane.world_from_screen(at)));
+    if !is_recording {
+        input::background(app, ui, &response, &pane);
+    }
     let opacity = opacity(app, ui);
     Pictures::show(app, ui, &inner, &pane, opacity);
     // Marks come last: an agent at its start must not hide what can be dragged.
-    agent(app, &inner, &pane, colors);
-    attended::paint(app, &inner, &pane);
-    input::handles(app, ui, &pane);
+    if !is_recording {
+        agent(app, &inner, &pane, colors);
+        attended::paint(app, &inner, &pane);
+        input::handles(app, ui, &pane);
+    }
     marks(app, &inner, &pane, colors);
+    episodes::show(app, ui, &inner, episodes::Map::Pane(&pane), 0);
     if let Some(drawing) = arrangement.pendulum {
         pendulum::show(app, ui, drawing);
     }
@@ -141,6 +148,9 @@ fn agent(app: &App, painter: &Painter, pane: &Pane, colors: Colors) {
 /// The agent's state at the clock, between two steps their mix; at least two
 /// numbers.
 fn state(app: &App) -> Option<Vec<f32>> {
+    if let Some(recorded) = app.data.agent().filter(|state| state.len() >= 2) {
+        return Some(recorded.to_vec());
+    }
     let (step, share) = app.tree.moment(&app.transport)?;
     let states = &app.tree.frame.as_ref()?.drive.states;
     let (now, next) = (states.get(step)?, states.get(step + 1).or(states.get(step))?);
