@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 
-use eframe::egui::{CursorIcon, Painter, Pos2, Response, Stroke, Ui, vec2};
+use eframe::egui::{CursorIcon, Painter, Pos2, Response, Stroke, Ui};
 
 use super::camera::Camera;
 use super::cloud;
 use super::field::paint;
 use super::field::pane::Pane;
+use super::things;
 use super::tree::branches::lines;
 use crate::env::EnvironmentSpec;
 use crate::lab::episodes::EpisodesFrame;
@@ -22,13 +23,11 @@ const SLOT: u64 = 500;
 /// Slots that one map takes.
 const SLOTS: u64 = 3;
 /// Episodes in the faint layer.
-const FAINT: usize = 60;
-const FAINT_ALPHA: f32 = 0.22;
+const FAINT: usize = 48;
+const FAINT_ALPHA: f32 = 0.18;
 const FAINT_WIDTH: f32 = 1.0;
 const PICKED_WIDTH: f32 = 2.4;
 const RECORDED_WIDTH: f32 = 3.0;
-/// Radius of the agent that is recorded, in points.
-const AGENT: f32 = 7.0;
 
 /// Curves, made again only when what they show changes.
 #[derive(Default)]
@@ -73,6 +72,14 @@ impl Map<'_> {
         }
     }
 
+    /// Screen points per unit.
+    fn scale(self) -> f32 {
+        match self {
+            Self::Camera(camera) => camera.scale,
+            Self::Pane(pane) => pane.scale(),
+        }
+    }
+
     /// The place under the pointer.
     pub fn world(self, at: Pos2) -> [f32; 2] {
         match self {
@@ -93,7 +100,24 @@ impl Map<'_> {
     }
 }
 
-/// Draw the layer onto the map called `index`.
+/// Draw a faint sample of all episodes onto the map called `index`: what
+/// everything else stands on.
+pub fn ground(app: &mut App, ui: &Ui, painter: &Painter, map: Map<'_>, index: usize) {
+    let colors = Colors::of(ui.ctx());
+    let (ppp, renderer) = (ui.pixels_per_point(), app.renderer());
+    let App { data, place, .. } = app;
+    let Some(frame) = data.frame().filter(|frame| !data.is_hidden && !frame.episodes.is_empty())
+    else {
+        return;
+    };
+    let faint = &mut data.drawing.faint;
+    faint.update((frame.id, colors.is_dark()), || sample(&frame, &place.spec, colors));
+    let points = Points::Ribbons(faint.ribbons.clone());
+    let slot = SLOT + SLOTS * index as u64;
+    map.draw(painter, Batch { slot, generation: faint.generation, points }, ppp, renderer);
+}
+
+/// Draw the picked episode and the recorded one onto the map called `index`.
 pub fn show(app: &mut App, ui: &Ui, painter: &Painter, map: Map<'_>, index: usize) {
     let colors = Colors::of(ui.ctx());
     let (ppp, renderer) = (ui.pixels_per_point(), app.renderer());
@@ -108,12 +132,6 @@ pub fn show(app: &mut App, ui: &Ui, painter: &Painter, map: Map<'_>, index: usiz
         }
     };
     if let Some(frame) = data.frame().filter(|_| !data.is_hidden) {
-        let faint = &mut data.drawing.faint;
-        let is_there = !frame.episodes.is_empty();
-        if is_there {
-            faint.update((frame.id, is_dark), || sample(&frame, spec, colors));
-            draw(0, faint.generation, &faint.ribbons);
-        }
         if let (Some(picked), Some(episode)) = (data.selected, data.episode(&frame)) {
             let layer = &mut data.drawing.picked;
             layer.update((frame.id, picked, is_dark), || {
@@ -133,7 +151,7 @@ pub fn show(app: &mut App, ui: &Ui, painter: &Painter, map: Map<'_>, index: usiz
         draw(2, layer.generation, &layer.ribbons);
     }
     if let Some([x, y, ..]) = data.agent() {
-        agent(painter, map.screen([*x, *y]), colors);
+        things::agent(painter, map.screen([*x, *y]), place.spec.id, map.scale(), colors);
     }
 }
 
@@ -178,12 +196,6 @@ fn marks(painter: &Painter, map: Map<'_>, states: &[Vec<f32>], step: usize, colo
         painter.circle_filled(now, 7.0, colors.chosen_halo());
         painter.circle_filled(now, 5.5, colors.accent());
     }
-}
-
-fn agent(painter: &Painter, at: Pos2, colors: Colors) {
-    painter.circle_filled(at + vec2(0.0, AGENT * 0.35), AGENT * 1.25, colors.shade(0.28));
-    painter.circle_filled(at, AGENT + 1.5, colors.chosen_halo());
-    painter.circle_filled(at, AGENT, colors.agent());
 }
 
 /// Let the pointer lead the agent that is recorded, to the place that `world`

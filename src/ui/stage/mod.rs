@@ -148,8 +148,9 @@ pub fn show(app: &mut App, ui: &mut Ui) {
     ground.update(&app.place.layout, &camera, colors, ui.pixels_per_point(), walls::shapes);
     ground.paint(&painter, GROUND_SLOT, renderer);
     overlay::ticks(app, &painter, &camera, colors);
-    paint_plans(app, ui, &painter, &camera, colors);
     let map = episodes::Map::Camera(&camera);
+    episodes::ground(app, ui, &painter, map, 0);
+    paint_plans(app, ui, &painter, &camera, colors);
     let is_recording = episodes::lead(app, ui, &response, |at| Some(map.world(at)));
     if !is_recording {
         input::background(app, ui, &response, &camera);

@@ -63,14 +63,18 @@ fn idle(app: &mut App, ui: &mut Ui) {
         }
     }
     ui.horizontal(|ui| {
-        let record = ui.button("Record");
-        let tip = "You lead the agent with the mouse, from the start on the stage.";
+        let is_first = app.data.finished.is_none();
+        let record = ui.button(if is_first { "Record" } else { "Record again" });
+        let tip = match is_first {
+            true => "You lead the agent with the mouse, from the start on the stage.",
+            false => "Discards this recording.",
+        };
         if record.on_hover_text(tip).clicked() {
             data::record(app);
         }
         if app.data.is_writing() {
             ui.label(muted(ui, "Writing the demonstrations"));
-        } else if app.data.finished.is_none() {
+        } else if is_first {
             ui.label(muted(ui, "a demonstration of your own"));
         }
     });
@@ -82,7 +86,7 @@ fn weight(app: &mut App, ui: &mut Ui) {
     let mut weight = scene.data.demonstration_weight.unwrap_or(1);
     ui.horizontal(|ui| {
         let name = ui.label(muted(ui, "each demonstration counts")).id;
-        let value = DragValue::new(&mut weight).range(1..=MAX_WEIGHT).suffix(" times");
+        let value = DragValue::new(&mut weight).range(1..=MAX_WEIGHT).suffix(" ×");
         let response = ui.add(value).labelled_by(name);
         let tip = "In the next training run; data.demonstration_weight in the scene file.";
         if response.on_hover_text(tip).changed() {
