@@ -228,8 +228,7 @@ fn memorized(paths: &Paths) -> TrajectoryModel {
         config.transitions,
         weights,
     );
-    let mut learner =
-        TrajectoryLearner::new(config.clone(), windows.unwrap(), 1, Device::flex());
+    let mut learner = TrajectoryLearner::new(config.clone(), windows.unwrap(), 1, Device::flex());
     for step in 0..600 {
         learner.train_step(f64::from(step) / 600.0).unwrap();
     }

@@ -122,11 +122,7 @@ impl<'a> DataSource<'a> {
         Self { config: if others.is_some() { self.config } else { other }, others, ..self }
     }
 
-    fn import(
-        self,
-        path: &Path,
-        environment: &mut dyn Environment,
-    ) -> Result<Episodes, DataError> {
+    fn import(self, path: &Path, environment: &mut dyn Environment) -> Result<Episodes, DataError> {
         let kept = self.config.transitions;
         let Some(most) = self.others else { return data::import(path, environment, kept) };
         let whole = data::import(path, environment, 0)?;

@@ -217,7 +217,8 @@ fn of_stretches(
         let steps = stretches.steps;
         let reward = |step: usize| environment.state_reward(stretches.state(stretch, step + 1));
         let by = match stretches.starts_on_policy.get(stretch) {
-            Some(false) => format!("any, then {policy}"),
+            // The first action is another policy's.
+            Some(false) => format!("any+{policy}"),
             _ => policy.to_owned(),
         };
         all.push(SeenEpisode {

@@ -293,8 +293,6 @@ impl Shared {
     /// value map does not stop an occupancy.
     pub(super) fn must_yield(&self, to_values: bool) -> bool {
         let inbox = self.inbox();
-        inbox.is_urgent()
-            || inbox.occupancy.is_some()
-            || (to_values && inbox.values.is_some())
+        inbox.is_urgent() || inbox.occupancy.is_some() || (to_values && inbox.values.is_some())
     }
 }

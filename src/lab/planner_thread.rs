@@ -9,8 +9,8 @@ use std::thread::JoinHandle;
 
 use super::beam::{self, AttentionRequest, BeamFrame};
 use super::card::{card, sees};
-use super::device::{self, ChosenDevice, DeviceChoice};
 use super::checkpoint::Checkpoint;
+use super::device::{self, ChosenDevice, DeviceChoice};
 use super::mailbox::{Event, Shared, Task, WeightsSource};
 use super::occupancy::{self, OccupancyRequest};
 use super::open::{self, Opened, OpenedModel};
@@ -302,12 +302,12 @@ impl Worker {
             WeightsSource::Memory(found) => {
                 open::open_checkpoint(scene, "the run", (*found).clone(), &device.device)
             }
-            WeightsSource::File(path) => Checkpoint::read(&path).map_err(Into::into).and_then(
-                |found| {
+            WeightsSource::File(path) => {
+                Checkpoint::read(&path).map_err(Into::into).and_then(|found| {
                     let name = path.display().to_string();
                     open::open_checkpoint(scene, &name, found, &device.device)
-                },
-            ),
+                })
+            }
         };
         match opened {
             Ok(opened) => {

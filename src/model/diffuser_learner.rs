@@ -4,10 +4,10 @@ use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::{ModelError, ModelNumbers};
 use super::diffuser::{Diffuser, DiffuserConfig, Parametrization};
 use super::learner::{HELD_OUT_BATCHES, Learner, LearnerState, read_loss};
 use super::schedule::Schedule;
+use super::{ModelError, ModelNumbers};
 use crate::data::Windows;
 use crate::nn::adam::ModuleAdam;
 use crate::nn::ema;
@@ -146,7 +146,8 @@ impl Learner for DiffuserLearner {
         let mut total: Option<Tensor<1>> = None;
         for _ in 0..self.config.accumulate.max(1) {
             let batch = self.noised_batch();
-            let loss = self.loss(&self.network, &self.device, batch) / self.config.accumulate.max(1) as f32;
+            let loss = self.loss(&self.network, &self.device, batch)
+                / self.config.accumulate.max(1) as f32;
             let grads = GradientsParams::from_grads(loss.backward(), &self.network);
             accumulator.accumulate(&self.network, grads);
             let loss = loss.inner();

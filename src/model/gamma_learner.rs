@@ -6,9 +6,9 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData, activation};
 
-use super::{ModelError, ModelNumbers};
 use super::gamma::{self, GammaConfig, GammaModel, GammaNetwork, Objective, Query};
 use super::learner::{HELD_OUT_BATCHES, Learner, LearnerState, read_loss};
+use super::{ModelError, ModelNumbers};
 use crate::data::Stretches;
 use crate::env::MarkovPolicy;
 use crate::nn::adam::ModuleAdam;

@@ -4,9 +4,9 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 
-use super::{ModelError, ModelNumbers};
 use super::learner::{HELD_OUT_BATCHES, Learner, LearnerState, read_loss};
 use super::trajectory::TrajectoryConfig;
+use super::{ModelError, ModelNumbers};
 use crate::data::{TokenBatch, TokenWindows};
 use crate::nn::adam::ModuleAdam;
 use crate::nn::ema;
@@ -30,12 +30,7 @@ pub struct TrajectoryLearner {
 
 impl TrajectoryLearner {
     /// A fresh network for `seed`; `device` must not track gradients itself.
-    pub fn new(
-        config: TrajectoryConfig,
-        windows: TokenWindows,
-        seed: u64,
-        device: Device,
-    ) -> Self {
+    pub fn new(config: TrajectoryConfig, windows: TokenWindows, seed: u64, device: Device) -> Self {
         let tracked = device.clone().autodiff();
         let network = config.network().init(&mut Initializer::new(seed, &tracked));
         Self {

@@ -84,9 +84,8 @@ impl ModuleAdam {
         }
         // At most 1: `min(1, most / norm)`.
         let scale = self.clip.zip(sum);
-        let scale = scale.map(|(most, sum)| {
-            (sum.sqrt() + 1e-6).recip().mul_scalar(most).clamp_max(1.0)
-        });
+        let scale =
+            scale.map(|(most, sum)| (sum.sqrt() + 1e-6).recip().mul_scalar(most).clamp_max(1.0));
         module.map(&mut Step { adam: self, grads, learning_rate, scale, path: Vec::new() })
     }
 
@@ -252,9 +251,8 @@ mod tests {
         let output = layer.forward(x).into_data().try_to_vec::<f32>().unwrap();
         // d/dw of sum y^2 with x = 1 is sum over rows of 2 y, for 4 weights
         // and a bias each.
-        let sums = [0, 1].map(|column| -> f32 {
-            output.iter().skip(column).step_by(2).map(|y| 2.0 * y).sum()
-        });
+        let sums = [0, 1]
+            .map(|column| -> f32 { output.iter().skip(column).step_by(2).map(|y| 2.0 * y).sum() });
         let expected = (5.0 * sums.iter().map(|sum| sum * sum).sum::<f32>()).sqrt();
         let _ = adam.step(0.01, layer.clone(), grads(&layer, &device));
         let norm = adam.take_norm().unwrap();

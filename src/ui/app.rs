@@ -25,8 +25,8 @@ use super::probe::Probe;
 use super::stage::Stage;
 use super::stage::field::{self, Field};
 use super::stage::tree as tree_stage;
-use super::transport::{Extent, Transport};
 use super::training::Training;
+use super::transport::{Extent, Transport};
 use super::tree::Tree;
 use super::{keys, overlays, panels, theme};
 

@@ -326,7 +326,9 @@ pub fn read_manifest(path: &Path) -> Result<Manifest, CheckpointError> {
     }
     // A file name that leads out of the folder is nobody's checkpoint.
     let leads_out = |entry: &Entry| {
-        Path::new(&entry.file).components().any(|part| !matches!(part, std::path::Component::Normal(_)))
+        Path::new(&entry.file)
+            .components()
+            .any(|part| !matches!(part, std::path::Component::Normal(_)))
     };
     if manifest.checkpoints.iter().any(leads_out) {
         return Err(damaged("a checkpoint lies outside of the run".into()));
@@ -351,9 +353,7 @@ fn thin(manifest: &mut Manifest) -> Vec<Entry> {
         let entries = &manifest.checkpoints;
         let bytes: u64 = entries.iter().map(|entry| entry.bytes).sum();
         let free = |entry: &Entry| {
-            !entry.is_kept
-                && Some(entry.id) != manifest.latest
-                && Some(entry.id) != manifest.best
+            !entry.is_kept && Some(entry.id) != manifest.latest && Some(entry.id) != manifest.best
         };
         let kept = entries.iter().filter(|entry| entry.is_kept).count();
         if entries.len() - kept <= KEPT && bytes <= KEPT_BYTES {

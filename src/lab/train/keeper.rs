@@ -159,10 +159,8 @@ impl TrainKeeper {
     /// No run there, or not one of this version.
     pub fn look_at(&mut self, path: &Path) -> Result<Scene, CheckpointError> {
         let manifest = folder::read_manifest(path)?;
-        let mismatch = |why: String| CheckpointError::Mismatch {
-            name: path.display().to_string(),
-            why,
-        };
+        let mismatch =
+            |why: String| CheckpointError::Mismatch { name: path.display().to_string(), why };
         let scene =
             Scene::read(&path.join("scene.toml")).map_err(|error| mismatch(error.to_string()))?;
         let lines = folder::read_metrics(path)?;

@@ -79,8 +79,13 @@ const FACTOR: f32 = 25.0;
 /// gone wrong: beyond [`FACTOR`] times their interquartile range, and of their
 /// tenth, above their median. Losses of any sign.
 pub fn is_spike(lines: &[Metric], loss: f32) -> bool {
-    let mut last: Vec<f32> =
-        lines.iter().rev().take(WINDOW).map(|metric| metric.loss).filter(|l| l.is_finite()).collect();
+    let mut last: Vec<f32> = lines
+        .iter()
+        .rev()
+        .take(WINDOW)
+        .map(|metric| metric.loss)
+        .filter(|l| l.is_finite())
+        .collect();
     if last.len() < FEWEST {
         return false;
     }

@@ -23,8 +23,8 @@ use serde::{Deserialize, Serialize};
 
 use self::folder::{Continued, Manifest, RunFolder};
 use self::prepare::{Prepared, prepare};
-use super::data_set;
 use super::checkpoint::{Checkpoint, CheckpointError, Header, Provenance};
+use super::data_set;
 use super::scene::{Scene, SceneError};
 use crate::data::DataError;
 use crate::env::EnvError;

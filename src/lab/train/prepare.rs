@@ -123,7 +123,8 @@ pub fn token_data(
     source: DataSource<'_>,
     on_collected: OnCollected<'_>,
 ) -> Result<(Paths, Discretizer), DataError> {
-    let paths = source.paths(environment, &path_options(config, environment), on_collected)?;
+    let options = path_options(config, environment);
+    let paths = source.paths(environment, &options, on_collected)?;
     let discretizer = data::discretize(&paths, config.layout, config.binning)?;
     Ok((paths, discretizer))
 }

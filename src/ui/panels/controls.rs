@@ -154,8 +154,7 @@ fn number(
     let mut edited = value;
     ui.spacing_mut().slider_width = 144.0;
     // A typed value may pass the slider's ends; the knob itself knows how far.
-    let slider =
-        slider(&mut edited).update_while_editing(false).clamping(SliderClamping::Never);
+    let slider = slider(&mut edited).update_while_editing(false).clamping(SliderClamping::Never);
     let response = ui.name_inputs(knob.title, |ui| ui.add(slider));
     changed(&response.on_hover_text(knob.help), edited, value)
 }

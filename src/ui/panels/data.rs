@@ -4,7 +4,7 @@
 mod histogram;
 mod record;
 
-use eframe::egui::{ScrollArea, Slider, Spinner, Ui};
+use eframe::egui::{Button, ScrollArea, Slider, Spinner, Ui};
 
 use crate::lab::episodes::{EpisodesFrame, SeenEpisode, Stage};
 use crate::ui::app::App;
@@ -116,7 +116,9 @@ fn list(app: &mut App, ui: &mut Ui, frame: &EpisodesFrame) {
             let text =
                 format!("{:>4} {:>6} {:>9.2}  {}", index + 1, one.steps(), one.total(), one.by);
             let is_picked = app.data.selected == Some(index);
-            if ui.selectable_label(is_picked, number(text).size(SMALL)).clicked() {
+            let button = Button::selectable(is_picked, number(text).size(SMALL)).truncate();
+            let tip = "\"any+\" before a policy: the first action is any policy's.";
+            if ui.add(button).on_hover_text(tip).clicked() {
                 app.data.pick(index);
             }
         }

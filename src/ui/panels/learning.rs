@@ -228,7 +228,8 @@ fn checkpoints(app: &mut App, ui: &mut Ui, frame: &TrainFrame) {
             if !marks.is_empty() {
                 ui.label(small(marks.join(", ")).color(Colors::of(ui.ctx()).accent()));
             }
-            let tip = "Take up these weights and train on from here; what came later stays on disk.";
+            let tip =
+                "Take up these weights and train on from here; what came later stays on disk.";
             if app.session.training_orders().is_some()
                 && ui.small_button("go back").on_hover_text(tip).clicked()
             {

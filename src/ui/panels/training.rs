@@ -75,16 +75,13 @@ fn progress(app: &mut App, ui: &mut Ui, frame: &TrainFrame) {
         TrainStage::Collecting { done, total } => done as f64 / total.max(1) as f64,
         _ => frame.progress,
     };
-    let bar = ProgressBar::new(share.clamp(0.0, 1.0) as f32)
-        .desired_height(6.0)
-        .fill(colors.accent());
+    let bar =
+        ProgressBar::new(share.clamp(0.0, 1.0) as f32).desired_height(6.0).fill(colors.accent());
     ui.add(bar);
     ui.label(number(words(frame)).size(SMALL));
     let rest = match &frame.stage {
         TrainStage::Collecting { .. } => "collecting data".to_owned(),
-        TrainStage::Training => {
-            frame.remaining.map(training::remaining).unwrap_or_default()
-        }
+        TrainStage::Training => frame.remaining.map(training::remaining).unwrap_or_default(),
         TrainStage::Starting => "starting".to_owned(),
         TrainStage::Resting(Rest::Asked) => "paused".to_owned(),
         TrainStage::Resting(Rest::Spent) => "budget spent; extend it to go on".to_owned(),
@@ -107,7 +104,10 @@ fn progress(app: &mut App, ui: &mut Ui, frame: &TrainFrame) {
         }
     }
     if !app.session.trains_this() {
-        ui.label(muted(ui, format!("That is \u{201c}{}\u{201d}, another scene.", frame.scene.title)));
+        ui.label(muted(
+            ui,
+            format!("That is \u{201c}{}\u{201d}, another scene.", frame.scene.title),
+        ));
     }
 }
 
@@ -132,7 +132,9 @@ fn budget(app: &mut App, ui: &mut Ui) {
         match before {
             Budget::Steps(mut steps) => {
                 let field = DragValue::new(&mut steps).speed(50.0).range(1..=100_000_000);
-                if ui.name_inputs("Budget", |ui| ui.add(field.update_while_editing(false))).changed()
+                if ui
+                    .name_inputs("Budget", |ui| ui.add(field.update_while_editing(false)))
+                    .changed()
                 {
                     app.training.steps = steps;
                 }
@@ -140,7 +142,9 @@ fn budget(app: &mut App, ui: &mut Ui) {
             Budget::Time(time) => {
                 let mut minutes = time.as_secs_f64() / 60.0;
                 let field = DragValue::new(&mut minutes).speed(0.1).range(0.05..=100_000.0);
-                if ui.name_inputs("Budget", |ui| ui.add(field.update_while_editing(false))).changed()
+                if ui
+                    .name_inputs("Budget", |ui| ui.add(field.update_while_editing(false)))
+                    .changed()
                 {
                     app.training.minutes = Some(minutes);
                 }

@@ -126,11 +126,8 @@ fn training(app: &mut App, ui: &mut Ui, extent: &Extent, width: f32) {
     if response.changed() {
         app.transport.clock = Clock::Training;
         app.transport.playing = false;
-        app.transport.checkpoint = if position >= end - 0.5 {
-            f32::INFINITY
-        } else {
-            position.round() as f32
-        };
+        app.transport.checkpoint =
+            if position >= end - 0.5 { f32::INFINITY } else { position.round() as f32 };
     }
     let frame = app.session.training();
     let entry = frame.as_ref().and_then(|frame| {
