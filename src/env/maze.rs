@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::controller::{POSITION_GAIN, VELOCITY_GAIN};
+use super::controller::feedback;
 use super::maze_layout::MazeLayout;
 use super::maze_space::BODY_RADIUS;
 use super::physics::{DT_SECS, MAZE_BALL, Physics};
@@ -183,11 +183,7 @@ impl Environment for Maze2d {
     /// The feedback law of the controller that made D4RL's data.
     fn pursue(&self, place: [f32; 2]) -> Vec<f32> {
         let [x, y, vx, vy] = self.physics.state();
-        let force = |target: f32, at: f32, velocity: f32| {
-            let wanted = POSITION_GAIN * (target - at) + VELOCITY_GAIN * velocity;
-            if wanted.is_nan() { 0.0 } else { wanted.clamp(-1.0, 1.0) }
-        };
-        vec![force(place[0], x, vx), force(place[1], y, vy)]
+        vec![feedback(place[0], x, vx), feedback(place[1], y, vy)]
     }
 
     fn workspace(&self) -> Arc<dyn Workspace> {

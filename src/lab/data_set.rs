@@ -197,6 +197,32 @@ pub fn training_hash(scene: &Scene, folder: Option<&Path>) -> Result<String, Dat
     Ok(named.training_hash())
 }
 
+/// Whether every setting of a data set can be used.
+///
+/// # Errors
+/// The dotted key of the first that cannot, and what would do.
+pub fn check(data: &DataConfig) -> Result<(), (&'static str, &'static str)> {
+    let is_all = data.file.is_some() && data.transitions == 0;
+    if !is_all && !(100..=20_000_000).contains(&data.transitions) {
+        let why = match data.file {
+            None => "use 100 to 20000000",
+            Some(_) => "use 100 to 20000000, or 0 for all of the file",
+        };
+        return Err(("data.transitions", why));
+    }
+    for (key, name) in [("data.file", &data.file), ("data.demonstrations", &data.demonstrations)] {
+        if name.as_ref().is_some_and(|name| name.trim().is_empty()) {
+            return Err((key, "name a file, or leave it out"));
+        }
+    }
+    match data.demonstration_weight {
+        Some(weight) if !(1..=MAX_WEIGHT).contains(&weight) => {
+            Err(("data.demonstration_weight", "use 1 to 10000"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Whether some of the data is read from a file.
 pub fn has_files(scene: &Scene) -> bool {
     scene.data.file.is_some() || scene.data.demonstrations.is_some()

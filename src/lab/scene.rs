@@ -233,7 +233,8 @@ impl Scene {
         if !(1..=100_000).contains(&self.environment.max_steps) {
             return refuse("environment.max_steps", "use 1 to 100000".into());
         }
-        self.check_data()?;
+        data_set::check(&self.data)
+            .map_err(|(key, why)| SceneError::Value { key, why: why.into() })?;
         if self
             .environment
             .reference_scores
@@ -273,36 +274,6 @@ impl Scene {
             );
         }
         Ok(())
-    }
-
-    fn check_data(&self) -> Result<(), SceneError> {
-        let refuse = |key, why: &str| Err(SceneError::Value { key, why: why.into() });
-        let data = &self.data;
-        if !(100..=20_000_000).contains(&data.transitions) {
-            match data.file {
-                None => return refuse("data.transitions", "use 100 to 20000000"),
-                Some(_) if data.transitions > 0 => {
-                    return refuse(
-                        "data.transitions",
-                        "use 100 to 20000000, or 0 for all of the file",
-                    );
-                }
-                Some(_) => {}
-            }
-        }
-        for (key, name) in
-            [("data.file", &data.file), ("data.demonstrations", &data.demonstrations)]
-        {
-            if name.as_ref().is_some_and(|name| name.trim().is_empty()) {
-                return refuse(key, "name a file, or leave it out");
-            }
-        }
-        match data.demonstration_weight {
-            Some(weight) if !(1..=data_set::MAX_WEIGHT).contains(&weight) => {
-                refuse("data.demonstration_weight", "use 1 to 10000")
-            }
-            _ => Ok(()),
-        }
     }
 
     fn check_occupancy(&self) -> Result<(), SceneError> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::env::Workspace;
+use crate::lab::data_set::located;
 use crate::lab::files::{FileEvent, FileTask};
 use crate::lab::scene::StageConfig;
 use crate::lab::{Scene, Session, knobs, shipped};
@@ -349,13 +350,8 @@ impl App {
             let whole = std::path::absolute(folder.join(weights));
             scene.model.set_weights(whole.ok().map(|path| path.to_string_lossy().into_owned()));
         }
-        if let Some(folder) = self.folder.as_deref().filter(|folder| target != Some(*folder)) {
-            let data = &mut scene.data;
-            for name in [&mut data.file, &mut data.demonstrations].into_iter().flatten() {
-                if let Ok(whole) = std::path::absolute(folder.join(&*name)) {
-                    *name = whole.to_string_lossy().into_owned();
-                }
-            }
+        if self.folder.is_some() && target != self.folder.as_deref() {
+            scene = located(&scene, self.folder.as_deref());
         }
         scene.to_toml()
     }
