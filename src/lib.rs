@@ -11,7 +11,7 @@
 //! - [`env`]: dynamics, rewards, resets, policies, and the tabular twins whose
 //!   occupancies and values are exact.
 //! - [`data`]: episodes, stretches, paths, collecting, windows, normalizers,
-//!   bins and tokens, `.npz`.
+//!   bins and tokens, `.npz`, and other people's HDF5.
 //! - [`nn`]: building blocks without an algorithm in them: the temporal U-Net,
 //!   spline flows, GANs, the transformer and its cached decoder, fused CPU
 //!   operations, averages, weights by PyTorch name.

@@ -10,7 +10,11 @@ use serde_json::json;
 use crate::data;
 use crate::lab::Scene;
 
-/// Collect a scene's data set with its behavior policy and write it as .npz.
+/// Collect episodes of a scene's behavior policy and write them as .npz.
+///
+/// A scene with `file = "THAT.npz"` under [data] then learns from them; a
+/// Diffuser takes the very same steps as if it had collected them itself. A
+/// Trajectory Transformer without a file collects paths of several policies.
 #[derive(Args, Debug)]
 pub struct Collect {
     /// A scene file, or the name of a shipped scene.
@@ -32,6 +36,8 @@ pub struct Collect {
 impl Collect {
     pub fn run(self) -> anyhow::Result<()> {
         let (mut scene, _) = Scene::open(&self.scene)?;
+        // What is collected here is not what a file holds.
+        scene.data.file = None;
         scene.data.transitions = self.transitions.unwrap_or(scene.data.transitions);
         scene.data.seed = self.seed.unwrap_or(scene.data.seed);
         scene.check()?;

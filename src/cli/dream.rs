@@ -62,6 +62,7 @@ impl DreamCommand {
         let (scene, mut opened) = super::open_scene(&self.scene, &self.settings, &device)?;
         let model = opened.trajectory().map(|model| &model.config)?;
         let (preset, stride) = (model.preset.name(), model.stride);
+        let folder = crate::lab::Scene::folder(&self.scene);
         let request = Arc::new(self.request(scene.beam.context));
         let origin = opened.header.as_ref().map_or(&scene.environment, |h| &h.environment);
         let mut origin = env::make(origin)?;
@@ -72,6 +73,7 @@ impl DreamCommand {
             };
             let bedroom = Bedroom {
                 scene: &scene,
+                folder: folder.as_deref(),
                 environment: environment.as_mut(),
                 origin: origin.as_mut(),
                 model,

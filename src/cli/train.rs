@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use crate::lab::Scene;
+use crate::lab::data_set::located;
 use crate::lab::train::{Budget, Metric, Orders, TrainEvent, TrainOptions, train};
 
 /// Train a scene's model and write its weights.
@@ -42,6 +43,7 @@ pub struct Train {
 impl Train {
     pub fn run(self) -> anyhow::Result<()> {
         let (scene, folder) = Scene::open(&self.scene)?;
+        let scene = located(&scene, folder.as_deref());
         let out = match (&self.out, scene.model.weights(), folder) {
             (Some(out), _, _) => out.clone(),
             (None, Some(weights), Some(folder)) => folder.join(weights),

@@ -101,7 +101,7 @@ mod tests {
     }
 
     fn gather(maze: &str, max_steps: usize, transitions: usize, seed: u64) -> Episodes {
-        let config = DataConfig { transitions, seed };
+        let config = DataConfig { transitions, seed, ..DataConfig::default() };
         collect(environment(maze, max_steps).as_mut(), &config, &mut |_| ControlFlow::Continue(()))
             .unwrap()
     }
@@ -148,11 +148,11 @@ mod tests {
     #[test]
     fn breaking_returns_what_there_is_and_absurd_sizes_are_refused() {
         let mut environment = environment(env::U_MAZE, 300);
-        let config = DataConfig { transitions: 1_000_000, seed: 0 };
+        let config = DataConfig { transitions: 1_000_000, seed: 0, ..DataConfig::default() };
         let partial =
             collect(environment.as_mut(), &config, &mut |_| ControlFlow::Break(())).unwrap();
         assert_eq!(partial.len(), REPORT_EVERY);
-        let absurd = DataConfig { transitions: usize::MAX, seed: 0 };
+        let absurd = DataConfig { transitions: usize::MAX, seed: 0, ..DataConfig::default() };
         let refused = collect(environment.as_mut(), &absurd, &mut |_| ControlFlow::Continue(()));
         assert!(refused.unwrap_err().to_string().contains("at most"));
     }

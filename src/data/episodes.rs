@@ -87,6 +87,59 @@ impl Episodes {
         segments
     }
 
+    /// Forget all but the first `transitions` transitions.
+    pub fn truncate(&mut self, transitions: usize) {
+        self.observations.truncate(transitions.saturating_mul(self.observation_dim));
+        self.actions.truncate(transitions.saturating_mul(self.action_dim));
+        self.rewards.truncate(transitions);
+        self.terminals.truncate(transitions);
+        self.timeouts.truncate(transitions);
+    }
+
+    /// Append transitions with as many numbers each. Time runs on into them
+    /// unless the last entry here is a terminal.
+    pub fn append(&mut self, more: &Self) {
+        self.observations.extend_from_slice(&more.observations);
+        self.actions.extend_from_slice(&more.actions);
+        self.rewards.extend_from_slice(&more.rewards);
+        self.terminals.extend_from_slice(&more.terminals);
+        self.timeouts.extend_from_slice(&more.timeouts);
+    }
+
+    /// The steps of each episode, in order: they end with terminals and with
+    /// timeouts, and the last one may be cut off.
+    pub fn episodes(&self) -> Vec<Range<usize>> {
+        let mut episodes = Vec::new();
+        let mut start = 0;
+        for (i, (terminal, timeout)) in self.terminals.iter().zip(&self.timeouts).enumerate() {
+            if *terminal || *timeout {
+                episodes.push(start..i + 1);
+                start = i + 1;
+            }
+        }
+        if start < self.len() {
+            episodes.push(start..self.len());
+        }
+        episodes
+    }
+
+    /// The steps `range` as episodes of their own.
+    pub fn slice(&self, range: Range<usize>) -> Self {
+        let rows = |values: &[f32], dim: usize| {
+            values.get(range.start * dim..range.end * dim).unwrap_or_default().to_vec()
+        };
+        let flags = |values: &[bool]| values.get(range.clone()).unwrap_or_default().to_vec();
+        Self {
+            observation_dim: self.observation_dim,
+            action_dim: self.action_dim,
+            observations: rows(&self.observations, self.observation_dim),
+            actions: rows(&self.actions, self.action_dim),
+            rewards: rows(&self.rewards, 1),
+            terminals: flags(&self.terminals),
+            timeouts: flags(&self.timeouts),
+        }
+    }
+
     /// Check that the arrays fit together and hold ordinary numbers.
     ///
     /// # Errors
@@ -162,6 +215,19 @@ mod tests {
         assert_eq!(episodes.observation(1), [2.0, 3.0]);
         assert_eq!(episodes.action(2), [0.5]);
         assert_eq!(episodes.len(), 3);
+    }
+
+    #[test]
+    fn episodes_end_at_terminals_and_timeouts_and_can_be_cut_out_and_joined() {
+        let mut all = episodes(&[false, false, true, false, false]);
+        all.timeouts = vec![false, true, false, false, false];
+        assert_eq!(all.episodes(), [0..2, 2..3, 3..5]);
+        let mut again = all.slice(0..2);
+        again.append(&all.slice(2..5));
+        assert_eq!(again, all);
+        again.truncate(3);
+        assert_eq!(again, all.slice(0..3));
+        again.validate().unwrap();
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod arrays;
 mod collect;
 mod discretizer;
 mod episodes;
+mod import;
 mod normalizer;
 mod npz;
 mod paths;
@@ -20,23 +21,40 @@ pub use arrays::{NamedArray, Values, write_arrays};
 pub use collect::collect;
 pub use discretizer::{Binning, Discretizer};
 pub use episodes::{Episodes, MAX_TRANSITIONS};
+pub use import::import;
 pub use normalizer::LimitsNormalizer;
-pub use npz::{read_npz, write_npz};
-pub use paths::{PathOptions, Paths, collect_paths};
+pub use npz::{npz_bytes, read_npz, write_npz};
+pub use paths::{PathOptions, Paths, collect_paths, recorded_paths};
 pub use stretches::{STRETCH_STEPS, StretchSizes, Stretches, collect_stretches};
 pub use token_windows::{TokenBatch, TokenWeights, TokenWindows, discretize};
 pub use tokens::{TokenKind, TokenLayout};
 pub use windows::{Duration, WindowBatch, WindowConfig, Windows};
 
 /// How a scene's data set is made.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
-    /// Environment steps to collect.
+    /// Environment steps to collect; of a file, those to keep from its
+    /// beginning, or all for 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub transitions: usize,
     /// Seed of resets, goals and controller jitter.
     #[serde(default)]
     pub seed: u64,
+    /// A file to read instead of collecting, relative to the scene's folder;
+    /// see [`import`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// A file of demonstrations to add, relative to the scene's folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub demonstrations: Option<String>,
+    /// How often each demonstration counts; 1 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub demonstration_weight: Option<usize>,
+}
+
+fn is_zero(n: &usize) -> bool {
+    *n == 0
 }
 
 /// What went wrong with a data set.
@@ -54,4 +72,10 @@ pub enum DataError {
     /// The file could not be read or written.
     #[error(transparent)]
     File(#[from] crate::files::FileError),
+}
+
+/// The D4RL file that holds `episodes`, for tests of other modules.
+#[cfg(test)]
+pub(crate) fn hdf5_for_tests(episodes: &Episodes) -> Vec<u8> {
+    import::testing::file(import::testing::d4rl(episodes))
 }

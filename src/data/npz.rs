@@ -6,15 +6,15 @@ use std::path::Path;
 use npyz::npz::NpzArchive;
 use npyz::{Deserialize, NpyFile, Order};
 
-use super::arrays::{NamedArray, Values, write_arrays};
+use super::arrays::{NamedArray, Values, write_all, write_arrays};
 use super::episodes::MAX_TRANSITIONS;
 use super::{DataError, Episodes};
 use crate::files::FileError;
 
 /// The most numbers a step may have; more means the file is something else.
-const MAX_DIM: u64 = 4096;
+pub(super) const MAX_DIM: u64 = 4096;
 /// The most bytes of arrays to read, which bounds the memory a file can ask for.
-const MAX_BYTES: u64 = 16 << 30;
+pub(super) const MAX_BYTES: u64 = 16 << 30;
 
 /// Write `observations`, `actions`, `rewards` (32-bit floats), `terminals` and
 /// `timeouts` (bools) to an `.npz` file. It appears only when it is complete.
@@ -24,6 +24,18 @@ const MAX_BYTES: u64 = 16 << 30;
 pub fn write_npz(path: &Path, episodes: &Episodes) -> Result<(), DataError> {
     episodes.validate()?;
     Ok(write_arrays(path, &named(episodes))?)
+}
+
+/// What [`write_npz`] would write.
+///
+/// # Errors
+/// Malformed episodes.
+pub fn npz_bytes(episodes: &Episodes) -> Result<Vec<u8>, DataError> {
+    episodes.validate()?;
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    write_all(&mut bytes, &named(episodes))
+        .map_err(|error| DataError::Malformed(error.to_string()))?;
+    Ok(bytes.into_inner())
 }
 
 fn named(episodes: &Episodes) -> [NamedArray<'_>; 5] {
@@ -208,7 +220,7 @@ mod tests {
     use npyz::npz::NpzWriter;
     use npyz::zip::write::FileOptions;
 
-    use super::super::arrays::{write_all, write_one};
+    use super::super::arrays::write_one;
     use super::*;
 
     fn episodes() -> Episodes {

@@ -4,6 +4,8 @@
 //! the environment, so that a window of a few transitions covers a way that
 //! matters.
 
+mod recorded;
+
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
@@ -11,6 +13,8 @@ use super::episodes::MAX_TRANSITIONS;
 use super::{DataConfig, DataError};
 use crate::env::{Environment, EnvironmentSpec, MarkovPolicy};
 use crate::rng::Rng;
+
+pub use recorded::recorded_paths;
 
 /// Transitions of a path after its arrival: the goal is seen from within, too.
 const AFTER_ARRIVAL: usize = 2;
@@ -60,6 +64,9 @@ pub struct Paths {
     pub finals: Vec<f32>,
     /// Whether each path came within the goal's radius.
     pub arrived: Vec<bool>,
+    /// Whose each path is, an index into [`PathOptions::policies`]; empty if
+    /// they were recorded.
+    pub policies: Vec<usize>,
 }
 
 impl Paths {
@@ -76,6 +83,7 @@ impl Paths {
             starts: vec![0],
             finals: Vec::new(),
             arrived: Vec::new(),
+            policies: Vec::new(),
         }
     }
 
@@ -124,6 +132,32 @@ impl Paths {
     /// If `path >= paths()`.
     pub fn last(&self, path: usize) -> &[f32] {
         &self.finals[path * self.observation_dim..][..self.observation_dim]
+    }
+
+    /// Append paths over the same coordinates, `times` times.
+    ///
+    /// # Errors
+    /// Other coordinates or strides, or returns on one side alone.
+    pub fn append(&mut self, more: &Self, times: usize) -> Result<(), DataError> {
+        let sizes = |paths: &Self| (paths.observation_dim, paths.action_dim, paths.stride);
+        let is_missing = |paths: &Self| !paths.is_empty() && paths.returns.is_empty();
+        if sizes(self) != sizes(more) || is_missing(self) != is_missing(more) {
+            return Err(DataError::Malformed(
+                "paths of other coordinates or strides cannot be joined".into(),
+            ));
+        }
+        for _ in 0..times {
+            let begin = self.len();
+            self.observations.extend_from_slice(&more.observations);
+            self.actions.extend_from_slice(&more.actions);
+            self.rewards.extend_from_slice(&more.rewards);
+            self.returns.extend_from_slice(&more.returns);
+            self.starts.extend(more.starts.iter().skip(1).map(|start| begin + start));
+            self.finals.extend_from_slice(&more.finals);
+            self.arrived.extend_from_slice(&more.arrived);
+            self.policies.extend_from_slice(&more.policies);
+        }
+        Ok(())
     }
 
     /// Check that the arrays fit together.
@@ -176,7 +210,7 @@ pub fn collect_paths(
         )));
     }
     let spec = environment.spec().clone();
-    check(options, &spec)?;
+    check_options(options, &spec)?;
     let policies: Result<Vec<_>, _> =
         options.policies.iter().map(|id| environment.policy(id)).collect();
     let recorder = Recorder {
@@ -203,7 +237,7 @@ pub fn collect_paths(
 }
 
 /// Refuse options that do not fit the environment.
-fn check(options: &PathOptions, spec: &EnvironmentSpec) -> Result<(), DataError> {
+fn check_options(options: &PathOptions, spec: &EnvironmentSpec) -> Result<(), DataError> {
     let dims = spec.observation.len();
     let complaint = match options {
         options if options.policies.is_empty() => "name at least one policy".to_owned(),
@@ -270,7 +304,8 @@ impl Recorder<'_> {
             0 => environment.explore(rng),
             _ => environment.reset(rng),
         }
-        let policy = self.policies[rng.below(self.policies.len())].as_ref();
+        let whose = rng.below(self.policies.len());
+        let policy = self.policies[whose].as_ref();
         let start = paths.len();
         let mut arrived = self.is_at(environment, &goal);
         let mut end = if arrived { self.end_after(0) } else { self.limit };
@@ -289,6 +324,7 @@ impl Recorder<'_> {
         self.observe(environment, &mut paths.finals);
         paths.starts.push(paths.len());
         paths.arrived.push(arrived);
+        paths.policies.push(whose);
         if let Some(discount) = self.options.discount {
             let rest: Vec<f32> = (0..self.tail)
                 .map(|_| self.advance(environment, policy, &goal, rng).reward)

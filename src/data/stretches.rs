@@ -182,7 +182,7 @@ mod tests {
         };
         let mut environment = env::make(&config).unwrap();
         let policy = environment.policies()[0].id;
-        let data = DataConfig { transitions, seed };
+        let data = DataConfig { transitions, seed, ..DataConfig::default() };
         collect_stretches(environment.as_mut(), policy, &data, &mut |_| ControlFlow::Continue(()))
             .unwrap()
     }
@@ -230,7 +230,7 @@ mod tests {
             reference_scores: None,
         };
         let mut environment = env::make(&config).unwrap();
-        let data = DataConfig { transitions: 100_000, seed: 0 };
+        let data = DataConfig { transitions: 100_000, seed: 0, ..DataConfig::default() };
         let mut stop = |_| ControlFlow::Break(());
         let policy = environment.policies()[0].id;
         let partial = collect_stretches(environment.as_mut(), policy, &data, &mut stop).unwrap();

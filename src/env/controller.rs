@@ -94,15 +94,18 @@ impl Policy for WaypointController {
             self.next += 1;
         }
         self.previous = [x, y];
-        let control = |target: f32, position: f32, velocity: f32| {
-            (POSITION_GAIN * (target - position) + VELOCITY_GAIN * velocity).clamp(-1.0, 1.0)
-        };
-        vec![control(waypoint[0], x, vx), control(waypoint[1], y, vy)]
+        vec![feedback(waypoint[0], x, vx), feedback(waypoint[1], y, vy)]
     }
 
     fn done(&self) -> bool {
         self.done
     }
+}
+
+/// The clipped feedback law along one axis; no force for NaN.
+pub(super) fn feedback(target: f32, position: f32, velocity: f32) -> f32 {
+    let force = POSITION_GAIN * (target - position) + VELOCITY_GAIN * velocity;
+    if force.is_nan() { 0.0 } else { force.clamp(-1.0, 1.0) }
 }
 
 fn first_two(values: &[f32]) -> Option<[f32; 2]> {

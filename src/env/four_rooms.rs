@@ -30,6 +30,8 @@ const SUBSTEPS: usize = 5;
 pub const DOOR_WIDTH: f32 = 0.3;
 /// Within this distance of the goal a state pays 1, in m.
 const GOAL_RADIUS: f32 = 0.08;
+/// What the ball moves in a step at full action, in m.
+const FULL_STEP: f32 = 0.0403;
 /// Contacts leave the ball less deep than this in a wall, in m, so states may
 /// be as deep.
 const MAX_OVERLAP: f32 = 0.003;
@@ -203,6 +205,15 @@ impl Environment for FourRooms {
             false => self.contact_flight(self.position, action),
         };
         self.state_reward(&self.position)
+    }
+
+    /// Straight there, and no faster than that takes one step.
+    fn pursue(&self, place: [f32; 2]) -> Vec<f32> {
+        let speed = |axis: usize| {
+            let wanted = (place[axis] - self.position[axis]) / FULL_STEP;
+            if wanted.is_nan() { 0.0 } else { wanted.clamp(-1.0, 1.0) }
+        };
+        vec![speed(0), speed(1)]
     }
 
     fn workspace(&self) -> Arc<dyn Workspace> {

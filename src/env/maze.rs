@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use super::controller::feedback;
 use super::maze_layout::MazeLayout;
 use super::maze_space::BODY_RADIUS;
 use super::physics::{DT_SECS, MAZE_BALL, Physics};
@@ -177,6 +178,12 @@ impl Environment for Maze2d {
         };
         self.physics.step([force(0), force(1)]);
         self.state_reward(&self.physics.state())
+    }
+
+    /// The feedback law of the controller that made D4RL's data.
+    fn pursue(&self, place: [f32; 2]) -> Vec<f32> {
+        let [x, y, vx, vy] = self.physics.state();
+        vec![feedback(place[0], x, vx), feedback(place[1], y, vy)]
     }
 
     fn workspace(&self) -> Arc<dyn Workspace> {

@@ -240,6 +240,10 @@ pub trait Environment: Send {
     /// Advance one step of `spec().dt_secs`; the action is clipped to
     /// `[-1, 1]` per coordinate. Returns the reward.
     fn step(&mut self, action: &[f32]) -> f32;
+    /// The action that heads from the present state for a place in the first
+    /// two state coordinates, within `[-1, 1]` per coordinate: what a person
+    /// does who drags the agent there.
+    fn pursue(&self, place: [f32; 2]) -> Vec<f32>;
     /// Free space, shareable with a planner.
     fn workspace(&self) -> Arc<dyn Workspace>;
     /// The controller that makes this environment's data.

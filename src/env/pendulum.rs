@@ -28,6 +28,10 @@ pub(super) const MAX_TORQUE: f64 = 2.0;
 /// Angular velocity is clipped to this, in rad/s.
 const MAX_SPEED: f64 = 8.0;
 
+/// Action per rad of distance and per rad/s of speed when a person pulls.
+const ANGLE_GAIN: f64 = 4.0;
+const SPEED_GAIN: f64 = 0.6;
+
 /// The pendulum environment. It has no goal.
 pub struct Pendulum {
     spec: EnvironmentSpec,
@@ -150,6 +154,13 @@ impl Environment for Pendulum {
         self.theta_dot = speed.clamp(-MAX_SPEED, MAX_SPEED);
         self.theta = wrap(self.theta + self.theta_dot * DT_SECS);
         -cost as f32
+    }
+
+    /// Pulls the pole towards the angle `place[0]`, which gravity may not allow.
+    fn pursue(&self, place: [f32; 2]) -> Vec<f32> {
+        let away = wrap(f64::from(place[0]) - self.theta);
+        let torque = ANGLE_GAIN * away - SPEED_GAIN * self.theta_dot;
+        vec![if torque.is_nan() { 0.0 } else { torque.clamp(-1.0, 1.0) as f32 }]
     }
 
     fn workspace(&self) -> Arc<dyn Workspace> {

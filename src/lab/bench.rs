@@ -206,7 +206,7 @@ pub fn gamma_rows(device: &Device, samples: usize) -> Result<Vec<BenchRow>, Trai
         let grid = MapGrid::of(&model.config.state, [side; 2]);
         median_ms(2, samples, || drop(density_map(&model, &query, &grid)))
     });
-    let data = DataConfig { transitions: TRAINING_TRANSITIONS, seed: 0 };
+    let data = DataConfig { transitions: TRAINING_TRANSITIONS, seed: 0, ..DataConfig::default() };
     let policy = pendulum.policy(&config.policy)?;
     let mut go_on = |_| ControlFlow::Continue(());
     let stretches = collect_stretches(pendulum.as_mut(), &config.policy, &data, &mut go_on)?;

@@ -12,12 +12,14 @@ mod frame;
 mod keeper;
 
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::Device;
 pub use frame::{DreamCurves, DreamFrame, DreamRequest, DreamStage, DreamtStates, Pictured};
 pub use keeper::DreamKeeper;
 
+use super::data_set::{self, DataSource};
 use super::scene::Scene;
 use super::train::token_data;
 use crate::data::DataError;
@@ -67,6 +69,8 @@ pub enum DreamError {
 pub struct Bedroom<'a> {
     /// The scene: its data and seeds.
     pub scene: &'a Scene,
+    /// Where the scene's file lies, for its data files.
+    pub folder: Option<&'a Path>,
     /// The world of the scene.
     pub environment: &'a mut dyn Environment,
     /// The world the weights know, where their data came from.
@@ -91,7 +95,7 @@ pub fn dream(
     is_stopped: &dyn Fn() -> bool,
 ) -> Result<(DreamFrame, Option<Arc<Trained>>), DreamError> {
     check(request)?;
-    let Bedroom { scene, environment, origin, model, trained } = bedroom;
+    let Bedroom { scene, folder, environment, origin, model, trained } = bedroom;
     let frame = DreamFrame {
         id,
         request: Arc::clone(request),
@@ -99,11 +103,22 @@ pub fn dream(
         picture: None,
         curves: None,
     };
-    let key = format!("{} {:?} {:?}", scene.training_hash(), model.config.layout, request.ensemble);
+    let hash = data_set::training_hash(scene, folder)?;
+    let key = format!("{hash} {:?} {:?}", model.config.layout, request.ensemble);
     let tallies = Tallies::default();
     let trained = trained.filter(|trained| trained.key == key);
-    let mut night =
-        Night { scene, environment, model, key, frame, tallies, on_frame, is_stopped, trained };
+    let mut night = Night {
+        scene,
+        folder,
+        environment,
+        model,
+        key,
+        frame,
+        tallies,
+        on_frame,
+        is_stopped,
+        trained,
+    };
     let whole = night.run(origin)?;
     night.show(if whole.is_some() { DreamStage::Done } else { DreamStage::Stopped });
     Ok((night.frame, night.trained))
@@ -134,6 +149,7 @@ struct Tallies {
 /// Dreams under way. Methods answer `None` once it is stopped.
 struct Night<'a> {
     scene: &'a Scene,
+    folder: Option<&'a Path>,
     environment: &'a mut dyn Environment,
     model: &'a TrajectoryModel,
     key: String,
@@ -200,7 +216,8 @@ impl Night<'_> {
         if on_collected(0).is_break() {
             return Ok(None);
         }
-        let (paths, _) = token_data(config, origin, data, &mut on_collected)?;
+        let source = DataSource::new(data, self.folder);
+        let (paths, _) = token_data(config, origin, source, &mut on_collected)?;
         if is_stopped() {
             return Ok(None);
         }

@@ -6,6 +6,7 @@ use std::path::Path;
 use burn::tensor::Device;
 
 use super::checkpoint::{Checkpoint, CheckpointError, Header};
+use super::data_set::DataSource;
 use super::scene::{Scene, SceneError};
 use super::shipped;
 use crate::data::DataConfig;
@@ -188,9 +189,10 @@ fn random_trajectory(
     device: &Device,
 ) -> Result<TrajectoryModel, OpenError> {
     const TRANSITIONS: usize = 5000;
-    let data = DataConfig { transitions: TRANSITIONS, seed };
+    let data = DataConfig { transitions: TRANSITIONS, seed, ..DataConfig::default() };
     let go_on = &mut |_| ControlFlow::Continue(());
-    let (_, discretizer) = super::train::token_data(&config, environment, &data, go_on)?;
+    let (_, discretizer) =
+        super::train::token_data(&config, environment, DataSource::new(&data, None), go_on)?;
     let network = config.network().init(&mut Initializer::new(seed, device));
     let weights = weights::export(&network).map_err(ModelError::from)?;
     Ok(TrajectoryModel::new(config, discretizer, &weights)?)

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::data_set;
 use crate::data::DataConfig;
 use crate::env::{self, Environment, EnvironmentConfig};
 use crate::files;
@@ -170,15 +171,20 @@ impl Scene {
     /// # Errors
     /// See [`SceneError`].
     pub fn open(name: &str) -> Result<(Self, Option<PathBuf>), SceneError> {
-        let path = Path::new(name);
-        if path.exists() {
-            let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
-            return Ok((Self::read(path)?, Some(folder)));
+        if let Some(folder) = Self::folder(name) {
+            return Ok((Self::read(Path::new(name))?, Some(folder)));
         }
         match super::shipped::find(name) {
             Some(shipped) => Ok((Self::parse(shipped.text)?, None)),
             None => Err(SceneError::Unknown(name.to_owned())),
         }
+    }
+
+    /// Where the scene file called `name` lies; `None` if there is none, as for
+    /// a shipped scene.
+    pub fn folder(name: &str) -> Option<PathBuf> {
+        let path = Path::new(name);
+        path.exists().then(|| path.parent().map(Path::to_path_buf).unwrap_or_default())
     }
 
     /// The scene as TOML.
@@ -227,9 +233,8 @@ impl Scene {
         if !(1..=100_000).contains(&self.environment.max_steps) {
             return refuse("environment.max_steps", "use 1 to 100000".into());
         }
-        if !(100..=20_000_000).contains(&self.data.transitions) {
-            return refuse("data.transitions", "use 100 to 20000000".into());
-        }
+        data_set::check(&self.data)
+            .map_err(|(key, why)| SceneError::Value { key, why: why.into() })?;
         if self
             .environment
             .reference_scores

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::env::Workspace;
+use crate::lab::data_set::located;
 use crate::lab::files::{FileEvent, FileTask};
 use crate::lab::pairs;
 use crate::lab::scene::StageConfig;
@@ -14,6 +15,7 @@ use crate::plan::PlanRequest;
 use crate::rng::Rng;
 
 use super::app::{App, Proposal};
+use super::data::{self, DataView};
 use super::export;
 use super::history::EditTag;
 use super::live::{Live, Origin, Wish};
@@ -153,7 +155,7 @@ impl App {
     /// Take back the last edit, or do it again.
     pub fn travel(&mut self, back: bool) {
         // Prunes and forces are newer than the scene they were made in.
-        if self.tree.travel(back) {
+        if self.tree.travel(back) || data::travel(self, back) {
             return;
         }
         let now = self.session.scene().clone();
@@ -187,6 +189,7 @@ impl App {
                 self.stage.reset();
                 self.field = Field::default();
                 self.tree = Tree::default();
+                self.data = DataView::default();
                 self.name = name;
                 self.is_edited = false;
                 self.autosave_due = None;
@@ -247,6 +250,9 @@ impl App {
                         self.remember(path.clone());
                         self.path = Some(path.clone());
                     }
+                    if !is_scene {
+                        data::saved(self, &path);
+                    }
                     self.notify(Notice::done(format!("Saved {}", path.display())));
                 }
                 FileEvent::Picked { purpose, path } => self.picked(purpose, path, ctx),
@@ -257,6 +263,7 @@ impl App {
                 }
                 FileEvent::Recent(paths) => self.recent = paths.into(),
                 FileEvent::Failed { title, advice } => {
+                    data::failed(self, &title);
                     self.notify(Notice::failed(title, advice));
                 }
             }
@@ -333,8 +340,8 @@ impl App {
         self.submit(FileTask::Autosave { folder, text });
     }
 
-    /// The scene as a file in `target`: weights are relative to the folder a
-    /// scene lies in, so in another folder their path has to be whole.
+    /// The scene as a file in `target`: weights and data are relative to the
+    /// folder a scene lies in, so in another folder their paths have to be whole.
     fn scene_text(&self, target: Option<&Path>) -> String {
         let mut scene = self.session.scene().clone();
         if let (Some(weights), Some(folder)) =
@@ -344,6 +351,9 @@ impl App {
         {
             let whole = std::path::absolute(folder.join(weights));
             scene.model.set_weights(whole.ok().map(|path| path.to_string_lossy().into_owned()));
+        }
+        if self.folder.is_some() && target != self.folder.as_deref() {
+            scene = located(&scene, self.folder.as_deref());
         }
         scene.to_toml()
     }

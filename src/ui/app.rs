@@ -14,6 +14,7 @@ use crate::lab::files::FileWorker;
 use crate::lab::pairs::{self, World};
 use crate::lab::{DeviceChoice, Scene, Session, SessionOptions, knobs};
 
+use super::data::{self, DataView};
 use super::history::{EditTag, History};
 use super::layers::{self, Renderer};
 use super::live::{Live, Wish};
@@ -68,6 +69,8 @@ pub struct App {
     pub world: Option<&'static World>,
     /// What is wanted of training, and how it is looked at.
     pub training: Training,
+    /// Episodes of the data set, and demonstrations.
+    pub data: DataView,
     /// Undo and redo.
     pub history: History,
     /// What lies over the window.
@@ -203,6 +206,7 @@ impl Prepared {
             tree,
             world: pairs::world_of(session.scene()),
             training: Training::default(),
+            data: DataView::default(),
             history: History::default(),
             overlay: None,
             notices: Vec::new(),
@@ -322,6 +326,7 @@ impl App {
         panels::show(self, ui);
         overlays::show(self, &ctx);
         self.apply_proposals(&ctx);
+        data::pump(self);
         self.pump(ctx.input(|input| input.time));
         field::pump(self, &ctx);
         tree_stage::pump(self, &ctx);

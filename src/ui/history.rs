@@ -24,6 +24,8 @@ pub enum EditTag {
     Knob(&'static str),
     /// The seed.
     Seed,
+    /// The first demonstration.
+    Demonstrations,
 }
 
 impl EditTag {
@@ -37,6 +39,7 @@ impl EditTag {
             Self::Walls => "painting walls".into(),
             Self::Knob(id) => format!("changing {id}"),
             Self::Seed => "changing the seed".into(),
+            Self::Demonstrations => "adding a demonstration".into(),
         }
     }
 }
@@ -88,6 +91,11 @@ impl History {
         let entry = self.future.pop()?;
         self.past.push(Entry { tag: entry.tag, scene: Arc::new(now.clone()) });
         Some(entry.scene)
+    }
+
+    /// How many edits undo could take back.
+    pub fn depth(&self) -> usize {
+        self.past.len()
     }
 
     /// What undo would take back.

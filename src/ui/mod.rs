@@ -3,13 +3,14 @@
 //!
 //! In reading order: [`app`] is the state and one frame, [`actions`] applies
 //! what panels propose, [`live`] knows the plan on the stage and [`tree`] the
-//! beam search, [`transport`] the clocks, [`stage`] and [`panels`] draw,
+//! beam search, [`data`] episodes and demonstrations, [`transport`] the clocks, [`stage`] and [`panels`] draw,
 //! [`layers`] are the GPU's share, [`command`] is the table behind keys, menus
 //! and the palette.
 
 pub mod actions;
 pub mod app;
 pub mod command;
+pub mod data;
 mod export;
 pub mod history;
 pub mod icons;

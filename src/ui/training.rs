@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::app::App;
 use super::overlays::notices::Notice;
 use super::workspace::Pane;
+use crate::lab::data_set::located;
 use crate::lab::train::keeper::{Start, TrainFrame, TrainStage};
 use crate::lab::train::{Budget, Rest};
 use crate::lab::training::Shown;
@@ -149,6 +150,7 @@ pub fn start(app: &mut App) {
 
 fn begin(app: &mut App, scene: Scene, run: PathBuf, resume: bool) {
     let budget = app.training.budget(&scene);
+    let scene = located(&scene, app.folder.as_deref());
     let device = match app.device {
         DeviceChoice::Auto if app.session.status().device.starts_with("GPU") => DeviceChoice::Gpu,
         choice => choice,

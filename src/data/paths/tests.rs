@@ -32,7 +32,7 @@ fn gather(
     transitions: usize,
     seed: u64,
 ) -> Paths {
-    let config = DataConfig { transitions, seed };
+    let config = DataConfig { transitions, seed, ..DataConfig::default() };
     collect_paths(environment, options, &config, &mut |_| ControlFlow::Continue(())).unwrap()
 }
 
@@ -200,7 +200,7 @@ fn starts_and_policies_are_mixed() {
 fn breaking_returns_whole_paths_and_wrong_options_are_refused() {
     let mut environment = environment("four-rooms", 50);
     let good = options(environment.as_ref(), 1);
-    let data = DataConfig { transitions: 100_000, seed: 0 };
+    let data = DataConfig { transitions: 100_000, seed: 0, ..DataConfig::default() };
     let mut stop = |_| ControlFlow::Break(());
     let partial = collect_paths(environment.as_mut(), &good, &data, &mut stop).unwrap();
     assert_eq!(partial.len(), REPORT_EVERY);
@@ -223,7 +223,7 @@ fn breaking_returns_whole_paths_and_wrong_options_are_refused() {
         let message = refused.unwrap_err().to_string();
         assert!(message.contains(word), "{message}");
     }
-    let absurd = DataConfig { transitions: usize::MAX, seed: 0 };
+    let absurd = DataConfig { transitions: usize::MAX, seed: 0, ..DataConfig::default() };
     assert!(collect_paths(environment.as_mut(), &good, &absurd, &mut stop).is_err());
     let mut goalless = self::environment("pendulum", 50);
     let ends = PathOptions { ends_at_goal: true, ..options(goalless.as_ref(), 1) };

@@ -180,7 +180,7 @@ fn every_environment_can_be_read_as_tokens_and_back() {
             ends_at_goal: has_goal,
             discount: (!has_goal).then_some(0.95),
         };
-        let data = DataConfig { transitions: 2000, seed: 1 };
+        let data = DataConfig { transitions: 2000, seed: 1, ..DataConfig::default() };
         let go = &mut |_| ControlFlow::Continue(());
         let paths = Arc::new(collect_paths(environment.as_mut(), &options, &data, go).unwrap());
         let layout = TokenLayout {

@@ -8,6 +8,7 @@ use burn::tensor::Device;
 use super::{BenchRow, finish};
 use crate::data::{DataConfig, TokenWindows};
 use crate::env::{self, EnvironmentConfig};
+use crate::lab::data_set::DataSource;
 use crate::lab::device::median_ms;
 use crate::lab::train::{TrainError, token_data};
 use crate::model::learner::Learner as _;
@@ -61,10 +62,11 @@ pub fn transformer_rows(device: &Device, samples: usize) -> Result<Vec<BenchRow>
         max_steps: 300,
         reference_scores: None,
     })?;
-    let data = DataConfig { transitions: TRANSITIONS, seed: 0 };
+    let data = DataConfig { transitions: TRANSITIONS, seed: 0, ..DataConfig::default() };
     let config = section(64).resolve(maze.spec())?;
     let go_on = &mut |_| ControlFlow::Continue(());
-    let (paths, discretizer) = token_data(&config, maze.as_mut(), &data, go_on)?;
+    let (paths, discretizer) =
+        token_data(&config, maze.as_mut(), DataSource::new(&data, None), go_on)?;
     let model = |config: TrajectoryConfig| -> Result<TrajectoryModel, ModelError> {
         let network = config.network().init(&mut Initializer::new(0, device));
         let weights = weights::export(&network)?;

@@ -143,6 +143,7 @@ impl Dreamer {
         let mut origin = env::make(origin)?;
         let bedroom = Bedroom {
             scene: &self.scene,
+            folder: self.folder.as_deref(),
             environment: environment.as_mut(),
             origin: origin.as_mut(),
             model,

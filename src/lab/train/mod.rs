@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use self::folder::{Continued, Manifest, RunFolder};
 use self::prepare::{Prepared, prepare};
 use super::checkpoint::{Checkpoint, CheckpointError, Header, Provenance};
+use super::data_set;
 use super::scene::{Scene, SceneError};
 use crate::data::DataError;
 use crate::env::EnvError;
@@ -175,7 +176,8 @@ pub fn run_path(weights: &Path) -> PathBuf {
     weights.with_extension("run")
 }
 
-/// Train the scene's model, as `orders` say.
+/// Train the scene's model, as `orders` say. The scene's data files have whole
+/// paths; see [`data_set::located`].
 ///
 /// # Errors
 /// See [`TrainError`]. What was published before stays.
@@ -231,7 +233,7 @@ pub fn train(
         discretizer,
         environment: scene.environment.clone(),
         provenance: Provenance {
-            scene_hash: scene.training_hash(),
+            scene_hash: data_set::training_hash(scene, None)?,
             seed: scene.train.seed,
             device: options.device_name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -241,6 +243,9 @@ pub fn train(
     let mut series = Series::default();
     let mut spent = Duration::ZERO;
     if let Some(Continued { header: found, state, series: lines }) = continued {
+        if data_set::has_files(scene) && found.model == header.model {
+            check_same_data(&options.run, &found, &header)?;
+        }
         let wall = found.provenance.wall_secs.max(0.0);
         spent = Duration::try_from_secs_f64(wall).unwrap_or_default();
         header.provenance.loss = found.provenance.loss;
@@ -250,6 +255,16 @@ pub fn train(
         on_event(TrainEvent::Resumed(series.clone()));
     }
     run::Run::new(learner, header, folder, options, orders, spent, series).drive(scene, on_event)
+}
+
+/// Refuse to continue on files that hold something else by now.
+fn check_same_data(run: &Path, found: &Header, asked: &Header) -> Result<(), CheckpointError> {
+    if found.provenance.scene_hash == asked.provenance.scene_hash {
+        return Ok(());
+    }
+    let why = "its data files hold something else now; train without --resume";
+    let name = run.display().to_string();
+    Err(CheckpointError::Mismatch { name, why: why.to_owned() })
 }
 
 /// Refuse to continue what trains something else. What may change while

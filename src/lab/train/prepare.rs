@@ -8,10 +8,10 @@ use burn::tensor::Device;
 
 use super::TrainError;
 use crate::data::{
-    self, DataConfig, DataError, Discretizer, LimitsNormalizer, PathOptions, Paths, TokenWindows,
-    Windows,
+    self, DataConfig, DataError, Discretizer, LimitsNormalizer, Paths, TokenWindows, Windows,
 };
 use crate::env::Environment;
+use crate::lab::data_set::{DataSource, OnCollected, path_options};
 use crate::lab::scene::Scene;
 use crate::model::ModelNumbers;
 use crate::model::diffuser_learner::DiffuserLearner;
@@ -24,9 +24,6 @@ use crate::model::trajectory_learner::TrajectoryLearner;
 const HELD_OUT_SHARE: usize = 50;
 /// Fewest and most transitions to measure on.
 const HELD_OUT: [usize; 2] = [1000, 20_000];
-
-/// Hears the transitions so far.
-pub(super) type OnCollected<'a> = &'a mut dyn FnMut(usize) -> ControlFlow<()>;
 
 /// A fresh learner and what its weights' header says of the data.
 pub(super) struct Prepared {
@@ -44,36 +41,38 @@ pub(super) fn prepare(
     model: &ModelNumbers,
     environment: &mut dyn Environment,
     device: &Device,
-    on_collected: OnCollected,
+    on_collected: OnCollected<'_>,
 ) -> Result<Prepared, TrainError> {
     let (seed, device) = (scene.train.seed, device.clone());
     let others = &held_out(&scene.data);
+    let source = DataSource::new(&scene.data, None);
+    let others = source.others(others);
     let silent = &mut |_| ControlFlow::Continue(());
     Ok(match model {
         ModelNumbers::Diffuser(config) => {
-            let episodes = data::collect(environment, &scene.data, on_collected)?;
+            let episodes = source.episodes(environment, on_collected)?;
             let windows = Windows::new(Arc::new(episodes), config.windows())?;
-            let others = data::collect(environment, others, silent)?;
+            let others = others.episodes(environment, silent);
             let normalizer = windows.normalizer().clone();
-            let held_out = windows.of_others(&others);
+            let held_out = others.and_then(|others| windows.of_others(&others));
             let learner = DiffuserLearner::new(config.clone(), windows, seed, device)
                 .with_held_out(long_enough(held_out)?);
             Prepared { learner: Box::new(learner), normalizer: Some(normalizer), discretizer: None }
         }
         ModelNumbers::Gamma(config) => {
             let policy = environment.policy(&config.policy)?;
-            let mut collect = |data: &DataConfig, on_collected: OnCollected| {
-                data::collect_stretches(environment, &config.policy, data, on_collected)
-                    .map(Arc::new)
+            let mut collect = |source: DataSource<'_>, on_collected: OnCollected<'_>| {
+                source.stretches(environment, &config.policy, on_collected).map(Arc::new)
             };
-            let stretches = collect(&scene.data, on_collected)?;
+            let stretches = collect(source, on_collected)?;
             let held_out = collect(others, silent)?;
             let learner = GammaLearner::new(config.clone(), stretches, policy, seed, device)?
                 .with_held_out(Some(held_out));
             Prepared { learner: Box::new(learner), normalizer: None, discretizer: None }
         }
         ModelNumbers::Trajectory(config) => {
-            let paths = token_paths(config, environment, &scene.data, on_collected)?;
+            let options = path_options(config, environment);
+            let paths = source.paths(environment, &options, on_collected)?;
             let discretizer = data::discretize(&paths, config.layout, config.binning)?;
             let windows = |paths: Paths| {
                 TokenWindows::new(
@@ -84,9 +83,10 @@ pub(super) fn prepare(
                     config.weights,
                 )
             };
-            let others = token_paths(config, environment, others, silent)?;
+            let others = others.paths(environment, &options, silent);
+            let held_out = others.and_then(windows);
             let learner = TrajectoryLearner::new(config.clone(), windows(paths)?, seed, device)
-                .with_held_out(long_enough(windows(others))?);
+                .with_held_out(long_enough(held_out)?);
             Prepared {
                 learner: Box::new(learner),
                 normalizer: None,
@@ -96,12 +96,12 @@ pub(super) fn prepare(
     })
 }
 
-/// Other data of the same kind.
+/// Other data of the same kind, where it is collected.
 fn held_out(data: &DataConfig) -> DataConfig {
     let transitions = (data.transitions / HELD_OUT_SHARE).clamp(HELD_OUT[0], HELD_OUT[1]);
     // Any seed but the run's; the golden ratio's bits are nobody's favorite.
     let seed = data.seed ^ 0x9e37_79b9_7f4a_7c15;
-    DataConfig { transitions, seed }
+    DataConfig { transitions, seed, ..DataConfig::default() }
 }
 
 /// Without windows to measure on, a run goes on unmeasured.
@@ -120,30 +120,11 @@ fn long_enough<T>(windows: Result<T, DataError>) -> Result<Option<T>, DataError>
 pub fn token_data(
     config: &TrajectoryConfig,
     environment: &mut dyn Environment,
-    data: &DataConfig,
-    on_collected: OnCollected,
+    source: DataSource<'_>,
+    on_collected: OnCollected<'_>,
 ) -> Result<(Paths, Discretizer), DataError> {
-    let paths = token_paths(config, environment, data, on_collected)?;
+    let options = path_options(config, environment);
+    let paths = source.paths(environment, &options, on_collected)?;
     let discretizer = data::discretize(&paths, config.layout, config.binning)?;
     Ok((paths, discretizer))
-}
-
-fn token_paths(
-    config: &TrajectoryConfig,
-    environment: &mut dyn Environment,
-    data: &DataConfig,
-    on_collected: OnCollected,
-) -> Result<Paths, DataError> {
-    let policies = match config.policies.is_empty() {
-        true => environment.policies().iter().take(1).map(|row| row.id.to_owned()).collect(),
-        false => config.policies.clone(),
-    };
-    let options = PathOptions {
-        policies,
-        stride: config.stride,
-        observation: config.observation.clone(),
-        ends_at_goal: config.layout.goals > 0,
-        discount: config.layout.rewards.then_some(config.discount),
-    };
-    data::collect_paths(environment, &options, data, on_collected)
 }

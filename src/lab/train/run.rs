@@ -12,6 +12,7 @@ use super::{
 };
 use crate::lab::bench::memory_mib;
 use crate::lab::checkpoint::{self, Checkpoint, CheckpointError, Header};
+use crate::lab::data_set;
 use crate::lab::scene::Scene;
 use crate::model::ModelError;
 use crate::model::learner::Learner;
@@ -289,7 +290,7 @@ impl<'a> Run<'a> {
         }
         self.learner.tune(&numbers);
         self.header.model.take_live(&numbers);
-        self.header.provenance.scene_hash = tuned.training_hash();
+        self.header.provenance.scene_hash = data_set::training_hash(&tuned, None)?;
         *scene = tuned;
         self.folder.write_scene(scene)?;
         Ok(())

@@ -4,6 +4,7 @@ pub mod attention;
 pub mod candidates;
 pub mod controls;
 pub mod curves;
+pub mod data;
 pub mod denoise;
 pub mod dream;
 pub mod horizon;
@@ -150,6 +151,7 @@ pub const INSPECTOR: &[Section] = &[
         applies: is_diffuser,
         show: candidates::show,
     },
+    Section { id: "data", title: "Data", help: data::HELP, applies: always, show: data::show },
     Section {
         id: "model",
         title: "Model",

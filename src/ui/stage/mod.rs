@@ -3,6 +3,7 @@
 
 pub mod camera;
 pub mod cloud;
+pub mod episodes;
 pub mod field;
 pub mod input;
 mod overlay;
@@ -147,11 +148,19 @@ pub fn show(app: &mut App, ui: &mut Ui) {
     ground.update(&app.place.layout, &camera, colors, ui.pixels_per_point(), walls::shapes);
     ground.paint(&painter, GROUND_SLOT, renderer);
     overlay::ticks(app, &painter, &camera, colors);
+    let map = episodes::Map::Camera(&camera);
+    episodes::ground(app, ui, &painter, map, 0);
     paint_plans(app, ui, &painter, &camera, colors);
-    input::background(app, ui, &response, &camera);
-    input::handles(app, ui, &camera);
+    let is_recording = episodes::lead(app, ui, &response, |at| Some(map.world(at)));
+    if !is_recording {
+        input::background(app, ui, &response, &camera);
+        input::handles(app, ui, &camera);
+    }
     things::handles(app, &painter, &camera, colors);
-    things::ball(app, &painter, &camera, colors);
+    if !is_recording {
+        things::ball(app, &painter, &camera, colors);
+    }
+    episodes::show(app, ui, &painter, map, 0);
     overlay::show(app, ui, rect, &camera);
 }
 

@@ -23,8 +23,6 @@ const TRAIL_SLOT: u64 = 11;
 pub const HANDLE_RADIUS: f32 = 9.0;
 /// Smallest ball that can be seen, in points.
 const MIN_BALL: f32 = 6.0;
-/// Radius of the ball in the world.
-const BALL_RADIUS: f32 = 0.1;
 /// Width of the chosen plan and of the trail in points.
 const CHOSEN_WIDTH: f32 = 2.4;
 const HALO_WIDTH: f32 = 6.0;
@@ -200,8 +198,18 @@ fn diamond(painter: &Painter, at: Pos2, radius: f32, colors: Colors, muted: f32)
 /// The ball, true to size where that can be seen.
 pub fn ball(app: &App, painter: &Painter, camera: &Camera, colors: Colors) {
     let Some(position) = app.live.ball(&app.transport) else { return };
-    let at = camera.screen_from_world(position);
-    let radius = (BALL_RADIUS * camera.scale).max(MIN_BALL);
+    agent(painter, camera.screen_from_world(position), "maze2d", camera.scale, colors);
+}
+
+/// The agent of an environment at a place on a map with so many points per
+/// unit, true to size where that can be seen.
+pub fn agent(painter: &Painter, at: Pos2, environment: &str, scale: f32, colors: Colors) {
+    let body = match environment {
+        "maze2d" => 0.1,
+        "four-rooms" => 0.05,
+        _ => 0.0,
+    };
+    let radius = (body * scale).max(MIN_BALL);
     painter.circle_filled(at + vec2(0.0, radius * 0.35), radius * 1.25, colors.shade(0.28));
     painter.circle_filled(at, radius + 1.5, colors.chosen_halo());
     painter.circle_filled(at, radius, colors.agent());

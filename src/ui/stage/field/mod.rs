@@ -26,6 +26,7 @@ use crate::lab::scene::StageConfig;
 use crate::lab::{Scene, knobs};
 use crate::ui::app::App;
 use crate::ui::layers::Scale;
+use crate::ui::stage::episodes;
 use crate::ui::theme::Colors;
 use asking::Asking;
 use paint::Pictures;
@@ -246,12 +247,20 @@ pub fn show(app: &mut App, ui: &mut Ui) {
     let strip = arrangement.strip;
     app.field.arrangement = Some(arrangement);
 
-    input::background(app, ui, &response, &panes);
+    let is_recording = episodes::lead(app, ui, &response, |at| {
+        let pane = panes.iter().find(|pane| pane.plot.contains(at)).or(panes.first())?;
+        Some(pane.world_from_screen(at))
+    });
+    if !is_recording {
+        input::background(app, ui, &response, &panes);
+    }
     let shots = shots::shots(app, panes.len());
     for (index, (pane, shot)) in panes.iter().zip(&shots).enumerate() {
         paint::pane(app, ui, pane, index, shot);
     }
-    input::handles(app, ui, &panes);
+    if !is_recording {
+        input::handles(app, ui, &panes);
+    }
     if let Some(drawing) = drawing {
         pendulum::show(app, ui, drawing);
     }

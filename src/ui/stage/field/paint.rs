@@ -11,6 +11,7 @@ use crate::ui::app::App;
 use crate::ui::layers::{
     self, Batch, ColorMap, Field as Cells, Particles, Points, Renderer, Ribbons, Scale, fallback,
 };
+use crate::ui::stage::episodes;
 use crate::ui::stage::still::Still;
 use crate::ui::stage::{Handle, things, walls};
 use crate::ui::theme::{self, Colors};
@@ -69,6 +70,8 @@ pub fn pane(app: &mut App, ui: &Ui, pane: &Pane, index: usize, shot: &Shot) {
             [0, 1].map(|axis| app.place.spec.state.get(axis).is_some_and(|d| d.periodic));
         density(app, &floor, pane, index, shot, (ppp, opacity), periodic);
     }
+    let map = episodes::Map::Pane(pane);
+    episodes::ground(app, ui, &inner, map, index);
     if app.field.map == Map::Value {
         rewards(app, &floor, pane, index, ppp);
     }
@@ -84,6 +87,7 @@ pub fn pane(app: &mut App, ui: &Ui, pane: &Pane, index: usize, shot: &Shot) {
     axes::frame(app, &outer, pane, &shot.title, colors);
     trail(app, &inner, pane, index, ppp, renderer, colors);
     marks(app, &inner, pane, colors);
+    episodes::show(app, ui, &inner, map, index);
 }
 
 /// Words in the middle of a map that is not there.

@@ -9,7 +9,7 @@ use eframe::egui::{
 
 use super::{input, run, source};
 use crate::ui::app::App;
-use crate::ui::stage::{Drag, Handle};
+use crate::ui::stage::{Drag, Handle, episodes};
 use crate::ui::theme::{Colors, SMALL};
 
 /// Most faint pendulums, drawn from the model's samples.
@@ -26,7 +26,9 @@ pub fn show(app: &mut App, ui: &Ui, rect: Rect) {
     let pivot = rect.center();
     let length = (rect.width().min(rect.height()) / 2.0 - 2.5 * BOB).max(20.0);
     let played = run::now(app).and_then(|(run, step)| run.states.get(step).cloned());
-    let (theta, speed) = match played.unwrap_or_else(|| source(app)).as_slice() {
+    let recorded = app.data.agent().map(<[f32]>::to_vec);
+    let shown = recorded.or(played).unwrap_or_else(|| source(app));
+    let (theta, speed) = match shown.as_slice() {
         [theta, speed, ..] => (*theta, *speed),
         _ => return,
     };
@@ -46,7 +48,18 @@ pub fn show(app: &mut App, ui: &Ui, rect: Rect) {
         let font = FontId::monospace(SMALL);
         painter.text(at, Align2::LEFT_CENTER, text, font, colors.muted_ink());
     }
-    grab(app, ui, pivot, bob, theta);
+    if !lead(app, ui, pivot, rect) {
+        grab(app, ui, pivot, bob, theta);
+    }
+}
+
+/// While recording, the pole is pulled towards the pointer from anywhere.
+pub fn lead(app: &mut App, ui: &Ui, pivot: Pos2, rect: Rect) -> bool {
+    if app.data.recorder.is_none() {
+        return false;
+    }
+    let response = ui.interact(rect, Id::unique("pendulum pull"), Sense::drag());
+    episodes::lead(app, ui, &response, |at| Some([angle_of(pivot, at), 0.0]))
 }
 
 /// Where the bob is; positive angles are counterclockwise from the top.

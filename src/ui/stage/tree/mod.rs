@@ -17,8 +17,9 @@ pub use pictures::Pictures;
 use std::time::Duration;
 
 use eframe::egui::{self, CornerRadius, Painter, Rect, Role, Sense, Stroke, StrokeKind, Ui};
-use eframe::egui::{Id, WidgetInfo, lerp, vec2};
+use eframe::egui::{Id, WidgetInfo, lerp};
 
+use super::episodes;
 use super::field::pane::{Arrangement, Pane};
 use super::field::{axes, paint};
 use super::{Handle, things, walls};
@@ -33,8 +34,6 @@ const STALE: f32 = 0.35;
 const RECEDED: f32 = 0.7;
 /// Opacity of the tree under a dream.
 const UNDER_DREAM: f32 = 0.3;
-/// Smallest agent that can be seen, in points.
-const MIN_BALL: f32 = 6.0;
 
 /// Whether the open scene has this stage.
 pub fn is_here(app: &App) -> bool {
@@ -63,15 +62,23 @@ pub fn show(app: &mut App, ui: &mut Ui) {
     let arrangement = arrangement(app, rect);
     let Some(pane) = arrangement.panes.first().copied() else { return };
     let inner = ground(app, ui, &pane, colors);
-    input::background(app, ui, &response, &pane);
+    let is_recording = episodes::lead(app, ui, &response, |at| Some(pane.world_from_screen(at)));
+    if !is_recording {
+        input::background(app, ui, &response, &pane);
+    }
+    let map = episodes::Map::Pane(&pane);
+    episodes::ground(app, ui, &inner, map, 0);
     let opacity = opacity(app, ui);
     Pictures::show(app, ui, &inner, &pane, opacity);
     dream::on_stage(app, &inner, &pane);
     // Marks come last: an agent at its start must not hide what can be dragged.
-    agent(app, &inner, &pane, colors);
-    attended::paint(app, &inner, &pane);
-    input::handles(app, ui, &pane);
+    if !is_recording {
+        agent(app, &inner, &pane, colors);
+        attended::paint(app, &inner, &pane);
+        input::handles(app, ui, &pane);
+    }
     marks(app, &inner, &pane, colors);
+    episodes::show(app, ui, &inner, map, 0);
     if let Some(drawing) = arrangement.pendulum {
         pendulum::show(app, ui, drawing);
     }
@@ -131,22 +138,15 @@ fn has_goal(app: &App) -> bool {
 fn agent(app: &App, painter: &Painter, pane: &Pane, colors: Colors) {
     let Some([x, y, ..]) = state(app).as_deref().map(|state| [state[0], state[1]]) else { return };
     let at = pane.screen_from_world([x, y]);
-    let body = match app.place.spec.id {
-        "maze2d" => 0.1,
-        "four-rooms" => 0.05,
-        _ => 0.0,
-    };
-    let radius = (body * pane.scale()).max(MIN_BALL);
-    painter.circle_filled(at + vec2(0.0, radius * 0.35), radius * 1.25, colors.shade(0.28));
-    painter.circle_filled(at, radius + 1.5, colors.chosen_halo());
-    painter.circle_filled(at, radius, colors.agent());
-    let light = at - vec2(radius * 0.3, radius * 0.35);
-    painter.circle_filled(light, radius * 0.28, colors.floor().gamma_multiply(0.35));
+    things::agent(painter, at, app.place.spec.id, pane.scale(), colors);
 }
 
 /// The agent's state at the clock, between two steps their mix; at least two
 /// numbers.
 fn state(app: &App) -> Option<Vec<f32>> {
+    if let Some(recorded) = app.data.agent().filter(|state| state.len() >= 2) {
+        return Some(recorded.to_vec());
+    }
     let (step, share) = app.tree.moment(&app.transport)?;
     let states = &app.tree.frame.as_ref()?.drive.states;
     let (now, next) = (states.get(step)?, states.get(step + 1).or(states.get(step))?);

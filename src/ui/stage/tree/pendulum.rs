@@ -4,7 +4,7 @@
 use eframe::egui::{Align2, FontId, Rect, Stroke, Ui, pos2, vec2};
 
 use crate::ui::app::App;
-use crate::ui::stage::field::pendulum::{BOB, arrow, bob_at, grab};
+use crate::ui::stage::field::pendulum::{BOB, arrow, bob_at, grab, lead};
 use crate::ui::theme::{self, Colors, SMALL};
 
 /// Draw the pendulum into `rect` and let its bob be dragged.
@@ -31,6 +31,9 @@ pub fn show(app: &mut App, ui: &Ui, rect: Rect) {
     for (line, text) in lines.iter().enumerate() {
         let at = pos2(rect.left() + 16.0, rect.bottom() - 30.0) + vec2(0.0, 16.0 * line as f32);
         painter.text(at, Align2::LEFT_CENTER, text, FontId::monospace(SMALL), colors.muted_ink());
+    }
+    if lead(app, ui, pivot, rect) {
+        return;
     }
     grab(app, ui, pivot, bob, theta);
     if app.stage.drag().is_some() {
