@@ -48,7 +48,7 @@ fn training_on_a_collected_file_takes_the_same_steps_as_collecting_bit_for_bit()
     let (straight, hash) = weights(&plain, folder.path());
     assert_eq!(hash, plain.training_hash());
     collected(&plain, &folder.path().join("data.npz"));
-    let mut from_file = plain.clone();
+    let mut from_file = plain;
     from_file.data.file = Some("data.npz".into());
     let from_file = Scene::parse(&from_file.to_toml()).unwrap();
     let (again, other_hash) = weights(&from_file, folder.path());

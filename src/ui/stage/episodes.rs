@@ -131,15 +131,15 @@ pub fn show(app: &mut App, ui: &Ui, painter: &Painter, map: Map<'_>, index: usiz
             map.draw(painter, Batch { slot: first + slot, generation, points }, ppp, renderer);
         }
     };
-    if let Some(frame) = data.frame().filter(|_| !data.is_hidden) {
-        if let (Some(picked), Some(episode)) = (data.selected, data.episode(&frame)) {
-            let layer = &mut data.drawing.picked;
-            layer.update((frame.id, picked, is_dark), || {
-                curve(&episode.states, spec, colors.palette().accent, PICKED_WIDTH)
-            });
-            draw(1, layer.generation, &layer.ribbons);
-            marks(painter, map, &episode.states, data.step, colors);
-        }
+    if let Some(frame) = data.frame().filter(|_| !data.is_hidden)
+        && let (Some(picked), Some(episode)) = (data.selected, data.episode(&frame))
+    {
+        let layer = &mut data.drawing.picked;
+        layer.update((frame.id, picked, is_dark), || {
+            curve(&episode.states, spec, colors.palette().accent, PICKED_WIDTH)
+        });
+        draw(1, layer.generation, &layer.ribbons);
+        marks(painter, map, &episode.states, data.step, colors);
     }
     let recorded = data.recorder.as_ref().map(|recorder| recorder.states());
     let finished = data.finished.as_ref().map(|shown| shown.states.as_slice());
