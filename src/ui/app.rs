@@ -15,6 +15,7 @@ use crate::lab::pairs::{self, World};
 use crate::lab::{DeviceChoice, Scene, Session, SessionOptions, knobs};
 
 use super::data::{self, DataView};
+use super::compare::Compare;
 use super::history::{EditTag, History};
 use super::layers::{self, Renderer};
 use super::live::{Live, Wish};
@@ -91,6 +92,8 @@ pub struct App {
     pub device: DeviceChoice,
     /// Whether there are unsaved edits.
     pub is_edited: bool,
+    /// A second side to compare with.
+    pub compare: Compare,
     /// Where the panels stand.
     pub workspace: Workspace,
     /// Show the controls.
@@ -216,6 +219,7 @@ impl Prepared {
             recent: VecDeque::new(),
             device: options.device,
             is_edited: false,
+            compare: Compare::default(),
             workspace: Workspace::default(),
             show_controls: true,
             show_inspector: true,
@@ -242,8 +246,8 @@ impl Prepared {
 /// the processor with the planner, so there smoothness is worth less.
 fn frame_pause(renderer: Renderer) -> Duration {
     match renderer {
-        Renderer::Software => Duration::from_millis(33),
-        Renderer::Card | Renderer::Shapes => Duration::ZERO,
+        Renderer::Software { .. } => Duration::from_millis(33),
+        Renderer::Card { .. } | Renderer::Shapes => Duration::ZERO,
     }
 }
 
@@ -256,6 +260,17 @@ impl App {
     /// What paints the window.
     pub fn renderer(&self) -> Renderer {
         self.renderer
+    }
+
+    pub(super) fn set_renderer(&mut self, renderer: Renderer) {
+        self.renderer = renderer;
+    }
+
+    /// Ask again what is asked already: another model answers.
+    pub(super) fn ask_again(&mut self) {
+        self.live.want(Wish::full(super::live::Origin::Same));
+        self.field.asking.forget();
+        self.tree.ask_again();
     }
 
     /// The stage as it is this instant: the scene's, with what is being dragged.
@@ -298,6 +313,7 @@ impl App {
         let now_secs = ctx.input(|input| input.time);
         self.session.poll();
         super::training::follow(self);
+        super::compare::advance(self, dt, now_secs);
         self.live.take(&self.session, &mut self.transport, now_secs);
         if tree_stage::is_here(self) {
             self.tree.take(&self.session, &mut self.transport);
@@ -327,9 +343,11 @@ impl App {
         overlays::show(self, &ctx);
         self.apply_proposals(&ctx);
         data::pump(self);
+        let wish = self.live.wished();
         self.pump(ctx.input(|input| input.time));
         field::pump(self, &ctx);
         tree_stage::pump(self, &ctx);
+        super::compare::pump(self, &ctx, wish, ctx.input(|input| input.time));
         self.autosave(&ctx);
         self.follow_title(&ctx);
         if self.probe.is_some() {

@@ -120,6 +120,11 @@ impl Live {
         });
     }
 
+    /// The wish that waits.
+    pub fn wished(&self) -> Option<Wish> {
+        self.wish
+    }
+
     /// The wish whose time has come; it is taken.
     pub fn due(&mut self, now_secs: f64) -> Option<Wish> {
         let wish = self.wish?;

@@ -10,6 +10,7 @@
 pub mod actions;
 pub mod app;
 pub mod command;
+pub mod compare;
 pub mod data;
 mod export;
 pub mod history;

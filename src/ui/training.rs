@@ -55,6 +55,11 @@ impl Default for Training {
 }
 
 impl Training {
+    /// The clock follows what is shown, not the other way round.
+    pub(super) fn reset_clock(&mut self) {
+        self.at = f32::NAN;
+    }
+
     /// The budget a run of `scene` gets.
     pub fn budget(&self, scene: &Scene) -> Budget {
         match self.minutes {
@@ -217,7 +222,7 @@ fn at_clock(app: &App) -> Shown {
 fn bind_clock(app: &mut App) {
     if checkpoints(app) == 0 {
         app.transport.checkpoint = f32::INFINITY;
-    } else if app.transport.checkpoint != app.training.at {
+    } else if !app.training.at.is_nan() && app.transport.checkpoint != app.training.at {
         let wanted = at_clock(app);
         if *app.session.shown_weights() != wanted {
             app.session.show_weights(wanted);
@@ -244,9 +249,7 @@ pub(super) fn follow(app: &mut App) {
     let reweighted = app.session.status().reweighted;
     if reweighted != app.training.reweighted {
         app.training.reweighted = reweighted;
-        app.live.want(super::live::Wish::full(super::live::Origin::Same));
-        app.field.asking.forget();
-        app.tree.ask_again();
+        app.ask_again();
     }
     let Some(frame) = app.session.training() else { return };
     let told = match &frame.stage {

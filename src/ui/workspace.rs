@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::app::App;
 use super::theme::{self, small};
-use super::{panels, stage};
+use super::{compare, panels};
 
 /// A panel with a place of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -299,7 +299,7 @@ impl Behavior<Pane> for Shown<'_> {
         let side = Frame::new().inner_margin(Margin { left: 16, ..Margin::ZERO });
         let (id, sections) = match pane {
             Pane::Stage => {
-                stage::show(self.app, ui);
+                compare::show(self.app, ui);
                 return UiResponse::None;
             }
             Pane::Controls => ("controls", panels::CONTROLS),

@@ -251,7 +251,7 @@ impl<'a> Search<'a> {
     /// Tokens that may not follow a beam: the stop token within a transition,
     /// and the ends of pruned paths.
     pub fn forbidden(&self, depth: usize, row: usize) -> Vec<u16> {
-        let mut forbidden = Vec::new();
+        let (mut forbidden, mut around) = (Vec::new(), Vec::new());
         if self.tree.dim(depth) != 0 || self.goes_on(depth, row) {
             forbidden.push(self.layout.stop());
         }
@@ -261,8 +261,15 @@ impl<'a> Search<'a> {
                 && above.len() == depth
                 && self.is_near(&self.tree.tail(self.live[row].node, depth), above)
             {
-                forbidden.extend(self.around(*last));
+                forbidden.push(*last);
+                around.extend(self.around(*last));
             }
+        }
+        // Where the neighbors of what was pruned are all there is, one of them
+        // it has to be.
+        let is_free = |token: u16| !forbidden.contains(&token) && !around.contains(&token);
+        if (0..self.layout.stop()).any(is_free) {
+            forbidden.extend(around);
         }
         forbidden
     }

@@ -88,6 +88,9 @@ impl Geometry {
 pub const ALL: &[Layer] =
     &[trajectories::LAYER, particles::LAYER, ground::LAYER, field::LAYER, attention::LAYER];
 
+/// Slots that one stage and its panels may use.
+const SLOTS_A_SIDE: u64 = 1_000_000;
+
 /// Points of one layer, shared with the renderer.
 #[derive(Clone)]
 pub enum Points {
@@ -320,9 +323,27 @@ pub enum Renderer {
     /// egui alone, from shapes; layers become shapes too.
     Shapes,
     /// A graphics card.
-    Card,
+    Card {
+        /// Which of two stages it draws for.
+        side: u8,
+    },
     /// A processor that stands in for one.
-    Software,
+    Software {
+        /// Which of two stages it draws for.
+        side: u8,
+    },
+}
+
+impl Renderer {
+    /// The same renderer with buffers of its own: two stages draw in one frame.
+    #[must_use]
+    pub fn on_side(self, side: u8) -> Self {
+        match self {
+            Self::Shapes => Self::Shapes,
+            Self::Card { .. } => Self::Card { side },
+            Self::Software { .. } => Self::Software { side },
+        }
+    }
 }
 
 /// Compile the layers into egui's renderer, and say which one there is.
@@ -332,9 +353,9 @@ pub fn install(cc: &eframe::CreationContext<'_>) -> Renderer {
     state.renderer.write().callback_resources.insert(layers);
     if state.adapter.get_info().device_type == wgpu::DeviceType::Cpu {
         software::install(&cc.egui_ctx, state);
-        Renderer::Software
+        Renderer::Software { side: 0 }
     } else {
-        Renderer::Card
+        Renderer::Card { side: 0 }
     }
 }
 
@@ -372,10 +393,18 @@ impl egui_wgpu::CallbackTrait for Draw {
 }
 
 /// A shape that draws `batch` over `rect`, which is what `view` maps to.
-pub fn callback(rect: egui::Rect, batch: Batch, view: View, renderer: Renderer) -> egui::Shape {
+pub fn callback(
+    rect: egui::Rect,
+    mut batch: Batch,
+    view: View,
+    renderer: Renderer,
+) -> egui::Shape {
+    if let Renderer::Card { side } | Renderer::Software { side } = renderer {
+        batch.slot += u64::from(side) * SLOTS_A_SIDE;
+    }
     let draw = Draw { batch, view };
     match renderer {
-        Renderer::Software => egui::PaintCallback { rect, callback: Arc::new(draw) }.into(),
+        Renderer::Software { .. } => egui::PaintCallback { rect, callback: Arc::new(draw) }.into(),
         _ => egui_wgpu::Callback::new_paint_callback(rect, draw).into(),
     }
 }

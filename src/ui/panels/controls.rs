@@ -127,7 +127,7 @@ pub(super) fn marks(ui: &mut Ui) {
 }
 
 /// A number over several decades, with the digits that matter.
-pub(super) fn compact(value: f64) -> String {
+pub(in crate::ui) fn compact(value: f64) -> String {
     match value {
         1e6.. => format!("{} M", rounded_to(value / 1e6, 2)),
         1e4.. => format!("{} k", rounded_to(value / 1e3, 0)),

@@ -206,6 +206,9 @@ pub fn lead(
     response: &Response,
     world: impl Fn(Pos2) -> Option<[f32; 2]>,
 ) -> bool {
+    if app.stage.is_mirror {
+        return false;
+    }
     let Some(recorder) = &mut app.data.recorder else { return false };
     if response.hovered() {
         ui.ctx().set_cursor_icon(CursorIcon::Crosshair);

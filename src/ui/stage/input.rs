@@ -24,6 +24,9 @@ const WHEEL: f32 = 1.0 / 240.0;
 
 /// The stage itself: zoom, pan, waypoints and walls.
 pub fn background(app: &mut App, ui: &Ui, response: &Response, camera: &Camera) {
+    if app.stage.is_mirror {
+        return;
+    }
     zoom_and_pan(app, ui, response, camera);
     match app.stage.tool {
         Tool::Move => {
@@ -103,6 +106,9 @@ fn is_occupied(app: &App, cell: [usize; 2]) -> bool {
 
 /// Everything that can be dragged.
 pub fn handles(app: &mut App, ui: &Ui, camera: &Camera) {
+    if app.stage.is_mirror {
+        return;
+    }
     if app.stage.tool != Tool::Move {
         return;
     }

@@ -74,6 +74,8 @@ pub struct Stage {
     pub(super) drag: Option<Drag>,
     /// Cells painted in this stroke.
     pub(super) stroke: usize,
+    /// Whether it only mirrors another stage: nothing on it can be touched.
+    pub(super) is_mirror: bool,
     rect: Option<Rect>,
     cloud: Cloud,
     curves: Curves,
@@ -96,6 +98,17 @@ impl Stage {
             }
         }
         stage
+    }
+
+    /// A stage that only mirrors another.
+    pub(super) fn mirror() -> Self {
+        Self { is_mirror: true, ..Self::default() }
+    }
+
+    /// Look where `other` looks, and move what it moves.
+    pub(super) fn link(&mut self, other: &Self) {
+        self.camera = other.camera;
+        self.drag = other.drag;
     }
 
     /// Where the stage is in the window, once it was shown.

@@ -64,6 +64,9 @@ pub fn show(app: &mut App, ui: &mut Ui, rect: Rect, camera: &Camera) {
 }
 
 pub(super) fn tools(app: &mut App, ui: &Ui, rect: Rect, colors: Colors) {
+    if app.stage.is_mirror {
+        return;
+    }
     Area::new(Id::unique("tools"))
         .order(Order::Middle)
         .fixed_pos(rect.left_top() + vec2(8.0, 8.0))

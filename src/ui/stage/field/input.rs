@@ -20,6 +20,9 @@ const WHEEL: f32 = 1.0 / 240.0;
 
 /// The stage itself: the state under the mouse, zoom and pan.
 pub fn background(app: &mut App, ui: &Ui, response: &Response, panes: &[Pane]) {
+    if app.stage.is_mirror {
+        return;
+    }
     zoom_and_pan(app, ui, response, panes);
     if app.field.map == Map::Value {
         return brush(app, ui, response, panes);
@@ -91,6 +94,9 @@ fn brush(app: &mut App, ui: &Ui, response: &Response, panes: &[Pane]) {
 
 /// The pinned source and the goal.
 pub fn handles(app: &mut App, ui: &Ui, panes: &[Pane]) {
+    if app.stage.is_mirror {
+        return;
+    }
     let stage = app.stage_now();
     for (index, pane) in panes.iter().enumerate() {
         if app.field.map == Map::Occupancy && app.field.is_pinned {

@@ -181,6 +181,14 @@ impl Field {
         [x, y].into_iter().chain(rest).take(n_dims).collect()
     }
 
+    /// Look at what `other` looks at.
+    pub(in crate::ui) fn link(&mut self, other: &Self) {
+        self.map = other.map;
+        (self.hover, self.is_pinned) = (other.hover, other.is_pinned);
+        self.rest.clone_from(&other.rest);
+        self.action.clone_from(&other.action);
+    }
+
     /// The panes on the stage, once it was shown.
     pub fn panes(&self) -> &[Pane] {
         self.arrangement.as_ref().map_or(&[], |arrangement| &arrangement.panes)

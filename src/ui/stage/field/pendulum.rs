@@ -55,6 +55,9 @@ pub fn show(app: &mut App, ui: &Ui, rect: Rect) {
 
 /// While recording, the pole is pulled towards the pointer from anywhere.
 pub fn lead(app: &mut App, ui: &Ui, pivot: Pos2, rect: Rect) -> bool {
+    if app.stage.is_mirror {
+        return false;
+    }
     if app.data.recorder.is_none() {
         return false;
     }
@@ -106,6 +109,9 @@ pub fn arrow(painter: &Painter, pivot: Pos2, radius: f32, theta: f32, speed: f32
 }
 
 pub fn grab(app: &mut App, ui: &Ui, pivot: Pos2, bob: Pos2, theta: f32) {
+    if app.stage.is_mirror {
+        return;
+    }
     let rect = Rect::from_center_size(bob, vec2(BOB, BOB) * 2.4);
     let response = ui.interact(rect, Id::unique("pendulum bob"), Sense::drag());
     response.widget_info(|| {

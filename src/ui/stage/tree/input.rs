@@ -34,6 +34,9 @@ pub enum Walk {
 
 /// The stage itself: zoom, pan, branches, and where a click moves things.
 pub fn background(app: &mut App, ui: &Ui, response: &Response, pane: &Pane) {
+    if app.stage.is_mirror {
+        return;
+    }
     Pictures::follow(app);
     zoom_and_pan(app, ui, response, std::slice::from_ref(pane));
     let at = response.hover_pos().filter(|_| app.stage.drag().is_none());
@@ -96,6 +99,9 @@ fn distance(at: Pos2, [from, to]: [Pos2; 2]) -> f32 {
 
 /// Start and goal.
 pub fn handles(app: &mut App, ui: &Ui, pane: &Pane) {
+    if app.stage.is_mirror {
+        return;
+    }
     let stage = app.stage_now();
     handle(app, ui, pane, Handle::Start, stage.start);
     if has_goal(app) {

@@ -36,6 +36,9 @@ pub fn show(app: &mut App, ui: &mut Ui, rect: Rect, strip: Rect, pane: &Pane) {
 }
 
 fn tools(app: &mut App, ui: &Ui, rect: Rect, colors: Colors) {
+    if app.stage.is_mirror {
+        return;
+    }
     let area = Area::new(Id::unique("tools")).order(Order::Middle);
     area.fixed_pos(rect.left_top() + vec2(8.0, 8.0)).show(ui.ctx(), |ui| {
         let frame = Frame::new().fill(colors.panel()).corner_radius(8).inner_margin(2);
@@ -214,6 +217,9 @@ fn beside(at: Pos2, size: eframe::egui::Vec2, rect: Rect) -> Pos2 {
 
 /// Buttons at the picked branch.
 fn popup(app: &mut App, ui: &Ui, pane: &Pane, colors: Colors) {
+    if app.stage.is_mirror {
+        return;
+    }
     if !app.tree.shows_first(&app.transport) || app.stage.drag().is_some() {
         return;
     }
