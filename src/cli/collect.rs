@@ -9,8 +9,10 @@ use serde_json::json;
 
 use crate::data;
 use crate::lab::Scene;
+use crate::model::ModelNumbers;
 
-/// Collect episodes of a scene's behavior policy and write them as .npz.
+/// Collect the episodes a Diffuser learns from, by its policies or the
+/// environment's own behavior, and write them as .npz.
 ///
 /// A scene with `file = "THAT.npz"` under [data] then learns from them; a
 /// Diffuser takes the very same steps as if it had collected them itself. A
@@ -46,10 +48,16 @@ impl Collect {
         let mut environment = scene.make_environment()?;
         let started = Instant::now();
         let bar = super::progress_bar(scene.data.transitions as u64, "collecting", self.json);
-        let episodes = data::collect(environment.as_mut(), &scene.data, &mut |done| {
+        let policies = match scene.model.resolve(environment.spec())? {
+            ModelNumbers::Diffuser(config) => config.policies,
+            _ => Vec::new(),
+        };
+        let on_collected = &mut |done| {
             bar.set_position(done as u64);
             ControlFlow::Continue(())
-        })?;
+        };
+        let episodes =
+            data::collect_episodes(environment.as_mut(), &policies, &scene.data, on_collected)?;
         bar.finish_and_clear();
         data::write_npz(&self.out, &episodes)?;
         let secs = started.elapsed().as_secs_f64();

@@ -2,6 +2,7 @@
 
 mod beam;
 mod occupancy;
+mod returns;
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -97,9 +98,16 @@ impl Eval {
                     continue;
                 }
             };
+            if opened.environment.spec().goal_dims.is_empty() {
+                let row = self.returns(name, &scene, &mut opened, &device.name)?;
+                results.push(serde_json::to_value(row)?);
+                continue;
+            }
+            // There is one benchmark goal in mazes alone.
+            let multi = self.multi || scene.environment.reference_scores.is_none();
             let options = EvalOptions {
                 episodes,
-                multi: self.multi,
+                multi,
                 seed: self.seed,
                 settings: scene.plan.clone(),
                 control: scene.control.clone(),
@@ -113,7 +121,7 @@ impl Eval {
             bar.finish_and_clear();
             let row = Row {
                 scene: super::scene_name(name),
-                multi: self.multi,
+                multi,
                 evaluation,
                 selection: scene.plan.selection,
                 seed: self.seed,
@@ -125,7 +133,11 @@ impl Eval {
                 show(&row);
             }
             if self.record {
-                let protocol = if self.multi { "Multi2D" } else { "Maze2D" };
+                let protocol = match (multi, row.evaluation.score.is_some()) {
+                    (_, false) => "Random goals",
+                    (true, true) => "Multi2D",
+                    (false, true) => "Maze2D",
+                };
                 record(name, &scene, protocol, &score_line(name, &row)?)?;
             }
             results.push(serde_json::to_value(row)?);
@@ -143,18 +155,24 @@ impl Eval {
 
 /// The score for the weights' header.
 fn score_line(name: &str, row: &Row) -> anyhow::Result<String> {
-    let (Some(score), Some(reached)) = (row.evaluation.score, row.evaluation.reach_rate) else {
-        bail!("{name} has no reference scores to record a score with");
+    let Some(reached) = row.evaluation.reach_rate else {
+        bail!("{name} has no episode to record");
+    };
+    let score = row.evaluation.score.map(|score| format!("{:.1} ± {:.1}, ", score.mean, score.se));
+    // Where there is a score, that carries the error.
+    let error = match score {
+        Some(_) => String::new(),
+        None => format!("± {:.1} ", 100.0 * reached.se),
     };
     Ok(format!(
-        "{:.1} ± {:.1}, reached {:.1} % (n {}, {})",
-        score.mean,
-        score.se,
+        "{}reached {:.1} {error}% (n {}, {})",
+        score.unwrap_or_default(),
         100.0 * reached.mean,
         row.evaluation.episodes,
         match row.selection {
             Selection::ReadsMap => "selection reads the map",
             Selection::Blind => "blind selection",
+            Selection::Return => "selection by predicted return",
         }
     ))
 }
@@ -192,6 +210,7 @@ fn show(row: &Row) {
     let picked = match row.selection {
         Selection::ReadsMap => "score (selection reads the map)",
         Selection::Blind => "score (selection is blind)",
+        Selection::Return => "score (selection by return)",
     };
     line(picked, e.score, 1.0, "");
     line("score without looking at the map", e.score_blind, 1.0, "");

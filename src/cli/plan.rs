@@ -152,6 +152,9 @@ impl PlanCommand {
             "n_candidates": film.n_candidates(),
             "n_feasible": film.candidates.iter().filter(|c| c.feasible).count(),
             "plan_ms": film.wall_ms,
+            "predicted_return": film
+                .chosen
+                .and_then(|chosen| film.candidates.get(chosen)?.predicted_return),
             "arrival_step": rollout.arrival_step,
             "reward": rollout.rewards.iter().sum::<f32>(),
         })
@@ -166,7 +169,12 @@ impl PlanCommand {
             plan.duration_steps * plan.dt_secs,
             if plan.feasible { "" } else { " and is not feasible" },
         );
+        if film.request.goal.is_empty() {
+            let total: f32 = rollout.rewards.iter().sum();
+            println!("the episode earns {total:.1} with {} plans", rollout.plans.len());
+        }
         match rollout.arrival_step {
+            _ if film.request.goal.is_empty() => {}
             Some(step) => println!("the ball arrives after {:.2} s", step as f32 * rollout.dt_secs),
             None => println!("the ball does not reach the goal within the episode"),
         }
@@ -193,7 +201,7 @@ impl PlanCommand {
             }
             "csv" => {
                 let environment = scene.make_environment()?;
-                picture::csv(plan, &environment.spec().observation).into_bytes()
+                picture::csv(plan, &environment.spec().state).into_bytes()
             }
             "png" => picture::png(&picture::still(scene, film, Some(rollout))?, mode)?,
             "svg" => picture::svg(&picture::still(scene, film, Some(rollout))?, mode)?,
@@ -227,6 +235,7 @@ impl PlanCommand {
                     "peak_speed": candidate.peak_speed,
                     "roughness": candidate.roughness,
                     "feasible": candidate.feasible,
+                    "predicted_return": candidate.predicted_return,
                     "positions": positions,
                 })
             })
@@ -262,13 +271,17 @@ impl PlanCommand {
 
 /// The scene's stage as a request, with the environment put there.
 fn request(scene: &Scene, opened: &mut Opened) -> anyhow::Result<Arc<PlanRequest>> {
-    let mut start = vec![0.0; opened.environment.spec().observation.len()];
-    start[..2].copy_from_slice(&scene.stage.start);
+    let spec = opened.environment.spec();
+    let mut start = vec![0.0; spec.state.len()];
+    for (value, given) in start.iter_mut().zip(scene.stage.start) {
+        *value = given;
+    }
+    let goal: Vec<f32> = scene.stage.goal.iter().copied().take(spec.goal_dims.len()).collect();
     opened.environment.set_state(&start)?;
-    opened.environment.set_goal(&scene.stage.goal)?;
+    opened.environment.set_goal(&goal)?;
     Ok(Arc::new(PlanRequest {
         start,
-        goal: scene.stage.goal.to_vec(),
+        goal,
         via: scene.stage.via.clone(),
         settings: scene.plan.clone(),
         seed: scene.stage.seed,

@@ -4,7 +4,7 @@
 use std::ops::ControlFlow;
 
 use super::episodes::MAX_TRANSITIONS;
-use super::{DataConfig, DataError, Episodes};
+use super::{DataConfig, DataError, Episodes, PathOptions, collect_paths};
 use crate::env::{EnvError, Environment, Policy};
 use crate::rng::Rng;
 
@@ -66,6 +66,48 @@ pub fn collect(
         }
     }
     Ok(episodes)
+}
+
+/// Record episodes of `policies`, one of which is drawn for each: half of them
+/// begin with an exploring start and half with a reset, and every one lasts for
+/// `max_steps`. Without a policy, what [`collect`] records.
+///
+/// # Errors
+/// As [`collect`], or an unknown policy.
+pub fn collect_episodes(
+    environment: &mut dyn Environment,
+    policies: &[String],
+    config: &DataConfig,
+    on_progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
+) -> Result<Episodes, DataError> {
+    if policies.is_empty() {
+        return collect(environment, config, on_progress);
+    }
+    let spec = environment.spec();
+    let options = PathOptions {
+        policies: policies.to_vec(),
+        stride: 1,
+        observation: (0..spec.observation.len()).collect(),
+        ends_at_goal: false,
+        discount: None,
+    };
+    let paths = collect_paths(environment, &options, config, on_progress)?;
+    let mut ends = vec![false; paths.len()];
+    for end in &paths.starts {
+        if let Some(last) = end.checked_sub(1).and_then(|last| ends.get_mut(last)) {
+            *last = true;
+        }
+    }
+    Ok(Episodes {
+        observation_dim: paths.observation_dim,
+        action_dim: paths.action_dim,
+        observations: paths.observations,
+        actions: paths.actions,
+        rewards: paths.rewards,
+        timeouts: ends.clone(),
+        // The next episode starts somewhere else, so no window may cross.
+        terminals: ends,
+    })
 }
 
 fn head_for_new_goal(
@@ -143,6 +185,37 @@ mod tests {
         for i in 0..episodes.len() {
             assert_eq!(episodes.observation(i)[1] < 2.0, start);
         }
+    }
+
+    #[test]
+    fn episodes_of_policies_are_whole_and_no_window_crosses_their_ends() {
+        let config = EnvironmentConfig {
+            id: "pendulum".into(),
+            maze: String::new(),
+            door_width: None,
+            max_steps: 50,
+            reference_scores: None,
+        };
+        let mut pendulum = env::make(&config).unwrap();
+        let gather = |pendulum: &mut dyn Environment, policies: &[&str]| {
+            let policies: Vec<String> = policies.iter().map(|id| (*id).to_owned()).collect();
+            let config = DataConfig { transitions: 5000, seed: 1, ..DataConfig::default() };
+            collect_episodes(pendulum, &policies, &config, &mut |_| ControlFlow::Continue(()))
+        };
+        let episodes = gather(pendulum.as_mut(), &["swing-up", "random"]).unwrap();
+        episodes.validate().unwrap();
+        assert_eq!(episodes.len(), 5000);
+        assert!(episodes.segments().iter().all(|segment| segment.len() == 50));
+        // Each step's reward belongs to the state before it.
+        for i in 0..episodes.len() {
+            let state = pendulum.state_of(episodes.observation(i));
+            let torque = 2.0 * episodes.action(i)[0];
+            let expected = pendulum.state_reward(&state) - 0.001 * torque * torque;
+            assert!((episodes.rewards[i] - expected).abs() < 1e-3, "{i}");
+        }
+        assert!(gather(pendulum.as_mut(), &["psychic"]).is_err());
+        let own = gather(pendulum.as_mut(), &[]).unwrap();
+        assert_eq!(own.segments(), std::slice::from_ref(&(0..5000)));
     }
 
     #[test]

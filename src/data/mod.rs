@@ -18,7 +18,7 @@ mod windows;
 use serde::{Deserialize, Serialize};
 
 pub use arrays::{NamedArray, Values, write_arrays};
-pub use collect::collect;
+pub use collect::{collect, collect_episodes};
 pub use discretizer::{Binning, Discretizer};
 pub use episodes::{Episodes, MAX_TRANSITIONS};
 pub use import::import;

@@ -93,6 +93,8 @@ pub struct WindowBatch {
     pub plans: Vec<f32>,
     /// What each window covers, in steps, `[n]`.
     pub durations: Vec<f32>,
+    /// The step each window starts at, `[n]`.
+    pub starts: Vec<usize>,
 }
 
 /// Draws random windows from a data set.
@@ -102,6 +104,8 @@ pub struct Windows {
     normalizer: LimitsNormalizer,
     /// Normalized `[len, dims]`: actions first where they are wanted.
     rows: Vec<f32>,
+    /// What each step paid.
+    rewards: Vec<f32>,
     segments: Segments,
 }
 
@@ -155,7 +159,8 @@ impl Windows {
             rows.extend_from_slice(episodes.observation(i));
         }
         normalizer.normalize(&mut rows);
-        Ok(Self { config, normalizer, rows, segments })
+        let rewards = episodes.rewards.clone();
+        Ok(Self { config, normalizer, rows, rewards, segments })
     }
 
     /// Between physical units and the numbers in a [`WindowBatch`].
@@ -178,14 +183,30 @@ impl Windows {
     pub fn batch(&self, n: usize, rng: &mut Rng) -> WindowBatch {
         let mut plans = Vec::with_capacity(n * self.config.waypoints * self.dims());
         let mut durations = Vec::with_capacity(n);
+        let mut starts = Vec::with_capacity(n);
         for _ in 0..n {
             let duration = self.config.duration.draw(rng);
             let start =
                 self.segments.start(rng.below(self.segments.starts_for(duration)), duration);
             self.push_window(&mut plans, start, duration);
             durations.push(duration);
+            starts.push(start);
         }
-        WindowBatch { plans, durations }
+        WindowBatch { plans, durations, starts }
+    }
+
+    /// The discounted mean reward of the steps `start..=start + duration`,
+    /// `sum_k g^k r_k / sum_k g^k`: the window's discounted return, whatever
+    /// its length, in units of one step's reward.
+    pub fn mean_reward(&self, start: usize, duration: f32, discount: f32) -> f32 {
+        let steps = duration.max(0.0) as usize + 1;
+        let (mut total, mut weights, mut weight) = (0.0, 0.0, 1.0);
+        for reward in self.rewards.iter().skip(start).take(steps) {
+            total += weight * f64::from(*reward);
+            weights += weight;
+            weight *= f64::from(discount);
+        }
+        if weights > 0.0 { (total / weights) as f32 } else { 0.0 }
     }
 
     fn push_window(&self, plans: &mut Vec<f32>, start: usize, duration: f32) {
@@ -291,6 +312,27 @@ mod tests {
         assert!(Windows::new(ramp(10, &[]), config(4, reversed, false)).is_err());
         let one = config(1, Duration::Fixed { steps: 2.0 }, false);
         assert!(Windows::new(ramp(10, &[]), one).is_err());
+    }
+
+    #[test]
+    fn the_mean_reward_is_the_discounted_return_over_that_of_ones() {
+        let mut episodes = Arc::unwrap_or_clone(ramp(20, &[]));
+        episodes.rewards = (0..20).map(|t| t as f32).collect();
+        let windows =
+            Windows::new(Arc::new(episodes), config(4, Duration::Fixed { steps: 3.0 }, false))
+                .unwrap();
+        let expected = (5.0 + 0.5 * 6.0 + 0.25 * 7.0 + 0.125 * 8.0) / 1.875;
+        assert!((windows.mean_reward(5, 3.0, 0.5) - expected).abs() < 1e-6);
+        assert_eq!(windows.mean_reward(5, 0.0, 0.5), 5.0);
+        // A constant reward has the same mean at every length and discount.
+        let mut episodes = Arc::unwrap_or_clone(ramp(20, &[]));
+        episodes.rewards = vec![-3.0; 20];
+        let windows =
+            Windows::new(Arc::new(episodes), config(4, Duration::Fixed { steps: 3.0 }, false))
+                .unwrap();
+        for (duration, discount) in [(3.0, 1.0), (9.0, 0.9), (15.0, 0.1)] {
+            assert!((windows.mean_reward(2, duration, discount) + 3.0).abs() < 1e-6);
+        }
     }
 
     #[test]

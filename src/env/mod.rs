@@ -19,6 +19,7 @@ mod policies;
 mod rooms_policies;
 mod rooms_space;
 mod sparse;
+mod state_view;
 mod tabular;
 
 use std::sync::Arc;
@@ -35,6 +36,7 @@ pub use maze_layout::{LARGE, MEDIUM, MazeLayout, OPEN, U_MAZE};
 pub use occupancy::{Source, ValueEstimate, monte_carlo, values_monte_carlo};
 pub use pendulum::Pendulum;
 pub use rooms_space::RoomsSpace;
+pub use state_view::StateView;
 pub use tabular::{Chain, Optimum, cell_rewards, value_iteration};
 
 /// What was wrong with a state, a goal or an environment's description.
@@ -172,6 +174,13 @@ impl EnvironmentSpec {
         if let Some(value) = after.get_mut(rate) {
             *value = (by / secs.max(1e-6)).clamp(known.low, known.high);
         }
+    }
+
+    /// Whether states are positions, as a goal fixes them, followed by their
+    /// velocities.
+    pub fn has_velocities(&self) -> bool {
+        let n = self.goal_dims.len();
+        n > 0 && self.state.len() == 2 * n && self.goal_dims.iter().copied().eq(0..n)
     }
 }
 

@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 use serde::Serialize;
 
 use super::goal_reaching::PlanTimes;
+use super::returns::{PolicyReturn, returns_of_policies};
 use super::statistics::{Estimate, quantile};
 use crate::env::Environment;
 use crate::model::trajectory::TrajectoryModel;
@@ -57,16 +58,6 @@ pub struct BeamEvaluation {
     pub plan_ms: PlanTimes,
 }
 
-/// What a policy in the data earns.
-#[derive(Clone, Debug, Serialize)]
-pub struct PolicyReturn {
-    /// The policy's key.
-    pub policy: String,
-    /// Undiscounted return of an episode.
-    #[serde(rename = "return")]
-    pub total_reward: Estimate,
-}
-
 /// Run `options.episodes` episodes; `on_episode` hears how many are done and
 /// may stop early, which keeps those that are.
 ///
@@ -105,7 +96,8 @@ pub fn evaluate_beam(
     }
     let mut found = summarize(model, &drives);
     if model.config.layout.rewards {
-        found.returns_of_data = returns_of_data(environment, model, &starts, options.seed)?;
+        let policies = &model.config.policies;
+        found.returns_of_data = returns_of_policies(environment, policies, &starts, options.seed)?;
     }
     Ok(found)
 }
@@ -140,33 +132,4 @@ fn summarize(model: &TrajectoryModel, drives: &[Drive]) -> BeamEvaluation {
             p95: quantile(&plan_ms, 0.95).unwrap_or(0.0),
         },
     }
-}
-
-/// What the policies in the data earn from the same starts.
-fn returns_of_data(
-    environment: &mut dyn Environment,
-    model: &TrajectoryModel,
-    starts: &[Vec<f32>],
-    seed: u64,
-) -> Result<Vec<PolicyReturn>, PlanError> {
-    let mut found = Vec::new();
-    for id in &model.config.policies {
-        let policy = environment.policy(id)?;
-        let mut rng = Rng::stream(seed, &format!("returns of {id}"));
-        let goal = environment.goal();
-        let mut totals = Vec::new();
-        for start in starts {
-            environment.set_state(start)?;
-            let mut total = 0.0;
-            for _ in 0..environment.spec().max_steps {
-                let action = policy.act(&environment.state(), &goal, &mut rng);
-                total += f64::from(environment.step(&action));
-            }
-            totals.push(total);
-        }
-        if let Some(total_reward) = Estimate::of(totals) {
-            found.push(PolicyReturn { policy: id.clone(), total_reward });
-        }
-    }
-    Ok(found)
 }

@@ -9,8 +9,8 @@ use serde::Serialize;
 use super::statistics::{Estimate, quantile};
 use crate::env::Environment;
 use crate::plan::{
-    ControlSettings, Film, PlanError, PlanRequest, PlanSettings, Planner, Pursuit, Rollout,
-    Selection,
+    ControlSettings, Film, PlanError, PlanRequest, PlanSettings, Planner, Pursuit, PursuitEvent,
+    Rollout, Selection,
 };
 use crate::rng::Rng;
 
@@ -189,8 +189,10 @@ fn attempt(
     plan_ms.push(f64::from(film.wall_ms));
     let plan = film.plan.clone().ok_or_else(nothing)?;
     let task = Pursuit { film_id: 0, plan, request: &request, control };
-    let rollout = planner.pursue(environment, task, &mut |film| {
-        plan_ms.push(f64::from(film.wall_ms));
+    let rollout = planner.pursue(environment, task, &mut |event| {
+        if let PursuitEvent::Replanned(film) = event {
+            plan_ms.push(f64::from(film.wall_ms));
+        }
         ControlFlow::Continue(())
     })?;
     Ok((film, rollout))

@@ -6,6 +6,7 @@ pub mod dream;
 pub mod gamma;
 mod goal_reaching;
 pub mod occupancy;
+pub mod returns;
 mod statistics;
 pub mod transport;
 

@@ -41,18 +41,20 @@ impl<'a> DataSource<'a> {
         Self { config, folder, others: None }
     }
 
-    /// Episodes: what windows are drawn from.
+    /// Episodes: what windows are drawn from. Without a file they are collected
+    /// from `policies`, or from the environment's own behavior if there is none.
     ///
     /// # Errors
-    /// A file or an environment that refuses.
+    /// A file or an environment that refuses, or an unknown policy.
     pub fn episodes(
         self,
         environment: &mut dyn Environment,
+        policies: &[String],
         on_collected: OnCollected<'_>,
     ) -> Result<Episodes, DataError> {
         let mut episodes = match self.file() {
             Some(path) => self.import(&path, environment)?,
-            None => data::collect(environment, self.config, on_collected)?,
+            None => data::collect_episodes(environment, policies, self.config, on_collected)?,
         };
         if let Some(shown) = self.demonstrations(environment)? {
             // A demonstration starts where the person began, not where these end.

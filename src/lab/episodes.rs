@@ -142,8 +142,10 @@ fn collected(
     on_step: &mut dyn FnMut(usize) -> ControlFlow<()>,
 ) -> Result<Vec<SeenEpisode>, EpisodesError> {
     Ok(match scene.model.resolve(environment.spec())? {
-        ModelNumbers::Diffuser(_) => {
-            seen(&data::collect(environment, few, on_step)?, "behavior", environment)
+        ModelNumbers::Diffuser(config) => {
+            let by = if config.policies.is_empty() { "behavior" } else { "policies" };
+            let episodes = data::collect_episodes(environment, &config.policies, few, on_step)?;
+            seen(&episodes, by, environment)
         }
         ModelNumbers::Gamma(config) => {
             let stretches = data::collect_stretches(environment, &config.policy, few, on_step)?;

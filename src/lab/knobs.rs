@@ -2,11 +2,12 @@
 
 mod diffuser;
 mod gamma;
+mod guide;
 pub mod training;
 mod trajectory;
 
 use super::scene::Scene;
-use crate::model::ModelConfig;
+use crate::model::{ModelConfig, Preset};
 
 /// When a changed setting acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +73,21 @@ pub fn is_diffuser(scene: &Scene) -> bool {
     matches!(scene.model, ModelConfig::Diffuser(_))
 }
 
+/// Whether a scene's Diffuser has a predictor of returns.
+pub fn is_guided(scene: &Scene) -> bool {
+    matches!(&scene.model, ModelConfig::Diffuser(section) if section.guide.is_some())
+}
+
+/// Whether a scene's Diffuser plans over several durations.
+pub fn plans_durations(scene: &Scene) -> bool {
+    matches!(&scene.model, ModelConfig::Diffuser(section) if section.preset == Preset::Quick)
+}
+
+/// Whether a scene's Diffuser plans to a goal.
+pub fn has_goal(scene: &Scene) -> bool {
+    is_diffuser(scene) && scene.environment.id != "pendulum"
+}
+
 /// Whether a scene predicts with a gamma-model.
 pub fn is_gamma(scene: &Scene) -> bool {
     matches!(scene.model, ModelConfig::Gamma(_))
@@ -87,9 +103,19 @@ pub fn acts(scene: &Scene) -> bool {
     is_diffuser(scene) || is_trajectory(scene)
 }
 
-/// Whether feedback on planned positions and velocities can follow its plans.
+/// Whether feedback on planned positions can follow its plans.
 pub fn tracks(scene: &Scene) -> bool {
-    acts(scene) && scene.environment.id == "maze2d"
+    acts(scene)
+        && match scene.environment.id.as_str() {
+            "maze2d" => true,
+            "four-rooms" => is_diffuser(scene),
+            _ => false,
+        }
+}
+
+/// Whether its plans can be followed by feedback or by their actions.
+pub fn follows(scene: &Scene) -> bool {
+    tracks(scene) || is_diffuser(scene)
 }
 
 const fn count(max: f64) -> KnobKind {
@@ -116,7 +142,9 @@ fn position<T: PartialEq>(all: &[T], value: &T) -> f64 {
 
 /// Every setting.
 pub fn all() -> impl Iterator<Item = &'static Knob> {
-    [diffuser::KNOBS, gamma::KNOBS, trajectory::KNOBS, training::KNOBS].into_iter().flatten()
+    [guide::KNOBS, diffuser::KNOBS, gamma::KNOBS, trajectory::KNOBS, training::KNOBS]
+        .into_iter()
+        .flatten()
 }
 
 /// The setting with that key.

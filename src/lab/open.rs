@@ -13,6 +13,7 @@ use crate::data::DataConfig;
 use crate::env::Environment;
 use crate::model::diffuser::{Diffuser, DiffuserConfig};
 use crate::model::gamma::{GammaConfig, GammaModel, GammaNetwork};
+use crate::model::guide::ReturnGuide;
 use crate::model::trajectory::{TrajectoryConfig, TrajectoryModel};
 use crate::model::{ModelError, ModelNumbers};
 use crate::nn::init::Initializer;
@@ -173,7 +174,10 @@ fn random_diffuser(
 ) -> Diffuser {
     let network = config.network().init(seed, device);
     let normalizer = untrained_limits(environment, config.action_dim);
-    Diffuser::new(config, normalizer, network, device.clone())
+    let tracked = device.clone().autodiff();
+    let guide =
+        config.guide.as_ref().map(|guide| ReturnGuide::random(&config, guide, seed, &tracked));
+    Diffuser::new(config, normalizer, network, device.clone()).with_guide(guide)
 }
 
 fn random_gamma(config: GammaConfig, seed: u64, device: &Device) -> GammaModel {
@@ -215,6 +219,16 @@ fn untrained_limits(
     let n = environment.spec().observation.len();
     let mut low = vec![-1.0; action_dim];
     let mut high = vec![1.0; action_dim];
+    if n != environment.spec().state.len() {
+        // Angles are shown as cosine and sine, what follows them as it is.
+        let bound = x1.abs().max(y1.abs());
+        for dimension in &environment.spec().observation {
+            let bound = if dimension.unit.is_empty() { 1.0 } else { bound };
+            low.push(-bound);
+            high.push(bound);
+        }
+        return crate::data::LimitsNormalizer { low, high };
+    }
     for dim in 0..n {
         let (a, b) = match dim {
             0 => (x0, x1),

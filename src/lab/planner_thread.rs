@@ -22,7 +22,7 @@ use super::twin::TwinKeeper;
 use super::values::{self, ValueRequest};
 use crate::env::EnvironmentConfig;
 use crate::plan::beam::drive::{Drive, DriveEvent, DriveRequest, SearchRecord, drive};
-use crate::plan::{ControlSettings, Film, PlanError, PlanRequest, Pursuit, Replan};
+use crate::plan::{ControlSettings, Film, PlanError, PlanRequest, Pursuit, PursuitEvent, Replan};
 
 /// A search that takes longer than this is shown while it grows, as often.
 const GROWTH: Duration = Duration::from_millis(33);
@@ -378,19 +378,29 @@ impl Worker {
 
         let (Some(plan), Some(control)) = (film.plan, &self.control) else { return Ok(()) };
         let mut control = control.clone();
+        let environment = opened.environment.as_mut();
         if request.near_duration.is_some() {
             // The next mouse move plans again anyway.
             control.replan = Replan::Never;
         }
-        let environment = opened.environment.as_mut();
+        let has_goal = !environment.spec().goal_dims.is_empty();
         environment.set_goal(&request.goal)?;
         environment.set_state(&request.start)?;
         let task = Pursuit { film_id: id, plan, request: &request, control: &control };
-        let rollout =
-            planner.pursue(environment, task, &mut |_| go_on(!shared.is_superseded(&request)))?;
+        let rollout = planner.pursue(environment, task, &mut |event| {
+            // With many plans in an episode its beginning is shown before its
+            // end is known.
+            if let (PursuitEvent::Moved(rollout), false) = (&event, has_goal) {
+                shared.rollout.put(Some(Arc::new((*rollout).clone())));
+                (shared.wake)();
+            }
+            // While dragging the first plan is enough.
+            let is_enough = request.near_duration.is_some() && !has_goal;
+            go_on(!is_enough && !shared.is_superseded(&request))
+        })?;
         let reached = rollout.arrival_step.is_some();
         shared.rollout.put(Some(Arc::new(rollout)));
-        if request.near_duration.is_none() {
+        if request.near_duration.is_none() && has_goal {
             shared.send(Event::Followed { reached });
         }
         (shared.wake)();

@@ -305,6 +305,7 @@ impl Scene {
             ("plan.durations", plan.durations, 256),
             ("plan.denoising_steps", plan.denoising_steps, 1000),
             ("plan.drag_candidates", plan.drag_candidates, 1024),
+            ("plan.guide.steps", plan.guide.steps, 100),
             ("control.replan_every", self.control.replan_every, 100_000),
         ];
         for (key, value, most) in ranges {
@@ -314,6 +315,7 @@ impl Scene {
         }
         let numbers = [
             ("plan.speed_limit", plan.speed_limit),
+            ("plan.guide.scale", plan.guide.scale),
             ("control.position_gain", self.control.position_gain),
             ("control.velocity_gain", self.control.velocity_gain),
             ("control.replan_distance", self.control.replan_distance),

@@ -37,6 +37,8 @@ pub const SHIPPED: &[ShippedScene] = &[
     shipped!("pendulum-transformer", "Pendulum Trajectory Transformer"),
     shipped!("maze2d-umaze-transformer", "Maze2D U-Maze Trajectory Transformer"),
     shipped!("pendulum-hidden-transformer", "Pendulum Trajectory Transformer, velocity hidden"),
+    shipped!("four-rooms-diffuser", "Four rooms Diffuser"),
+    shipped!("pendulum-diffuser", "Pendulum Diffuser"),
 ];
 
 /// The shipped scene of that name.

@@ -16,6 +16,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use super::ModelError;
+use super::guide::{GuideConfig, ReturnGuide};
 use super::inpainting::Inpainting;
 use super::learner::decayed;
 use super::schedule::Schedule;
@@ -76,6 +77,13 @@ pub struct DiffuserConfig {
     pub ema_every: usize,
     /// Until this step the average is a copy.
     pub ema_start: usize,
+    /// Ids of the policies in the data; the environment's own behavior if
+    /// there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<String>,
+    /// The predictor of returns, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guide: Option<GuideConfig>,
 }
 
 impl DiffuserConfig {
@@ -166,7 +174,21 @@ impl DiffuserConfig {
                 self.learning_rate
             ));
         }
+        if let Some(guide) = &self.guide {
+            guide.validate()?;
+            if self.takes_duration() {
+                return refuse(
+                    "a guide needs plans of one fixed duration; use the quick-fixed preset".into(),
+                );
+            }
+        }
         Ok(())
+    }
+
+    /// Environment steps from one waypoint to the next, in training.
+    pub fn stride(&self) -> f32 {
+        let [steps, _] = self.duration_range();
+        steps / self.waypoints.saturating_sub(1).max(1) as f32
     }
 
     /// What is known of a plan of `waypoints`: the first state, and the goal
@@ -189,6 +211,7 @@ pub struct Diffuser {
     /// Data limits of every plan coordinate.
     pub normalizer: LimitsNormalizer,
     network: TemporalUnet,
+    guide: Option<ReturnGuide>,
     device: Device,
 }
 
@@ -201,12 +224,24 @@ impl Diffuser {
         device: Device,
     ) -> Self {
         let schedule = Schedule::cosine(config.diffusion_steps);
-        Self { config, schedule, normalizer, network, device }
+        Self { config, schedule, normalizer, network, guide: None, device }
+    }
+
+    /// The same with a predictor of returns.
+    pub fn with_guide(mut self, guide: Option<ReturnGuide>) -> Self {
+        self.guide = guide;
+        self
+    }
+
+    /// What predicts the return of a plan, if the model has it.
+    pub fn guide(&self) -> Option<&ReturnGuide> {
+        self.guide.as_ref()
     }
 
     /// Number of weights.
     pub fn n_parameters(&self) -> usize {
-        burn::module::Module::num_params(&self.network)
+        let guide = self.guide.as_ref().map_or(0, ReturnGuide::n_parameters);
+        burn::module::Module::num_params(&self.network) + guide
     }
 
     /// The network that plans.

@@ -1,10 +1,13 @@
-//! Training a Diffuser: batches of noised windows, Adam, averaged weights.
+//! Training a Diffuser: batches of noised windows, Adam, averaged weights. The
+//! reported loss adds that of the guide, where the model has one.
 
 use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::diffuser::{Diffuser, DiffuserConfig, Parametrization};
+use super::guide::take_prefixed;
+use super::guide_learner::{GuideBatch, GuideLearner};
 use super::learner::{HELD_OUT_BATCHES, Learner, LearnerState, read_loss};
 use super::schedule::Schedule;
 use super::{ModelError, ModelNumbers};
@@ -24,6 +27,8 @@ pub struct DiffuserLearner {
     network: TemporalUnet,
     average: TemporalUnet,
     optimizer: ModuleAdam,
+    /// Trained beside it on the same batches, if the model has one.
+    guide: Option<GuideLearner>,
     rng: Rng,
     device: Device,
     step: usize,
@@ -37,6 +42,8 @@ struct Noised {
     mask: Vec<f32>,
     times: Vec<f32>,
     durations: Vec<f32>,
+    /// The steps the windows start at.
+    starts: Vec<usize>,
 }
 
 impl DiffuserLearner {
@@ -45,6 +52,10 @@ impl DiffuserLearner {
         let tracked = device.autodiff();
         let network = config.network().init(seed, &tracked);
         let average = network.valid();
+        let guide = config
+            .guide
+            .as_ref()
+            .map(|guide| GuideLearner::new(&config, guide, &windows, seed, &tracked));
         Self {
             schedule: Schedule::cosine(config.diffusion_steps),
             windows,
@@ -52,6 +63,7 @@ impl DiffuserLearner {
             network,
             average,
             optimizer: ModuleAdam::default(),
+            guide,
             rng: Rng::stream(seed, "training batches and noise"),
             device: tracked,
             step: 0,
@@ -63,12 +75,23 @@ impl DiffuserLearner {
         if self.step < self.config.ema_start {
             self.average = self.network.valid();
         } else if self.step.is_multiple_of(self.config.ema_every) {
-            // Early on the plain decay would keep the random start for
-            // hundreds of steps; the warm-up forgets it at once.
-            let warm = (1.0 + self.step as f32) / (10.0 + self.step as f32);
-            let decay = self.config.ema_decay.min(warm);
-            self.average = ema::update(self.average.clone(), &self.network, decay);
+            self.average = ema::update(self.average.clone(), &self.network, self.ema_decay());
         }
+    }
+
+    /// Early on the plain decay would keep the random start for hundreds of
+    /// steps; the warm-up forgets it at once.
+    fn ema_decay(&self) -> f32 {
+        let warm = (1.0 + self.step as f32) / (10.0 + self.step as f32);
+        self.config.ema_decay.min(warm)
+    }
+
+    /// Let the guide learn from a batch, too; its loss.
+    fn train_guide(&mut self, noised: &Noised, rate: f64) -> Option<Tensor<1>> {
+        let decay = self.ema_decay();
+        let batch = GuideBatch { x: &noised.x, times: &noised.times, starts: &noised.starts };
+        let guide = self.guide.as_mut()?;
+        Some(guide.train_step(&self.config, &self.windows, &batch, (rate, decay), &mut self.rng))
     }
 
     /// Sample windows and times and noise them on the host, where the random
@@ -84,6 +107,7 @@ impl DiffuserLearner {
             mask: vec![1.0; batch.plans.len()],
             times: Vec::with_capacity(n),
             durations: batch.durations,
+            starts: batch.starts,
         };
         let size = waypoints * dims;
         for (plan, (clean, noise)) in
@@ -129,10 +153,15 @@ impl DiffuserLearner {
     }
 
     /// The averaged weights, ready to plan.
-    pub fn diffuser(&self) -> Diffuser {
+    ///
+    /// # Errors
+    /// A lost device.
+    pub fn diffuser(&self) -> Result<Diffuser, ModelError> {
         let device = self.device.clone().inner();
         let normalizer = self.windows.normalizer().clone();
-        Diffuser::new(self.config.clone(), normalizer, self.average.clone(), device)
+        let guide = self.guide.as_ref().map(|guide| guide.guide(&self.config)).transpose()?;
+        let network = self.average.clone();
+        Ok(Diffuser::new(self.config.clone(), normalizer, network, device).with_guide(guide))
     }
 }
 
@@ -144,8 +173,15 @@ impl Learner for DiffuserLearner {
     fn train_step(&mut self, progress: f64) -> Result<Tensor<1>, ModelError> {
         let mut accumulator = GradientsAccumulator::new();
         let mut total: Option<Tensor<1>> = None;
+        let rate = self.config.learning_rate_at(progress);
         for _ in 0..self.config.accumulate.max(1) {
             let batch = self.noised_batch();
+            if let Some(loss) = self.train_guide(&batch, rate) {
+                total = Some(match total {
+                    Some(total) => total + loss,
+                    None => loss,
+                });
+            }
             let loss = self.loss(&self.network, &self.device, batch)
                 / self.config.accumulate.max(1) as f32;
             let grads = GradientsParams::from_grads(loss.backward(), &self.network);
@@ -157,11 +193,7 @@ impl Learner for DiffuserLearner {
             });
         }
         let network = self.network.clone();
-        self.network = self.optimizer.step(
-            self.config.learning_rate_at(progress),
-            network,
-            accumulator.grads(),
-        );
+        self.network = self.optimizer.step(rate, network, accumulator.grads());
         self.step += 1;
         self.update_average();
         Ok(total.unwrap_or_else(|| Tensor::zeros([1], &self.device)))
@@ -197,20 +229,35 @@ impl Learner for DiffuserLearner {
     }
 
     fn average(&self) -> Result<NamedTensors, ModelError> {
-        Ok(weights::export(&self.average)?)
+        let mut named = weights::export(&self.average)?;
+        if let Some(guide) = &self.guide {
+            named.extend(guide.export_average()?);
+        }
+        Ok(named)
     }
 
     fn state(&self) -> Result<LearnerState, ModelError> {
-        Ok(LearnerState {
+        let mut state = LearnerState {
             step: self.step,
             network: weights::export(&self.network.valid())?,
             average: self.average()?,
             optimizer: self.optimizer.export()?,
             rng_position: self.rng.position(),
-        })
+        };
+        if let Some(guide) = &self.guide {
+            let [network, optimizer] = guide.export()?;
+            state.network.extend(network);
+            state.optimizer.extend(optimizer);
+        }
+        Ok(state)
     }
 
-    fn restore(&mut self, state: LearnerState) -> Result<(), ModelError> {
+    fn restore(&mut self, mut state: LearnerState) -> Result<(), ModelError> {
+        let parts = [&mut state.network, &mut state.average, &mut state.optimizer];
+        let parts = parts.map(take_prefixed);
+        if let Some(guide) = &mut self.guide {
+            guide.restore(parts, state.step)?;
+        }
         self.network = weights::import(self.network.clone(), state.network)?;
         self.average = weights::import(self.average.clone(), state.average)?;
         let device = self.device.clone().inner();

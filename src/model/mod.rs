@@ -8,6 +8,8 @@ pub mod gamma;
 mod gamma_config;
 mod gamma_coordinates;
 pub mod gamma_learner;
+pub mod guide;
+mod guide_learner;
 pub mod inpainting;
 pub mod learner;
 pub mod preset;

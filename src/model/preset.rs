@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ModelError;
 use super::diffuser::{DiffuserConfig, Parametrization};
+use super::guide::GuideConfig;
 use crate::data::Duration;
 use crate::env::EnvironmentSpec;
 
@@ -60,6 +61,17 @@ pub struct DiffuserSection {
     /// Waypoints per plan (`quick`, `quick-fixed`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waypoints: Option<usize>,
+    /// Whether plans hold actions (`quick`, `quick-fixed`, which leave them out
+    /// by default).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actions: Option<bool>,
+    /// Ids of the policies whose episodes are learned from; the environment's
+    /// own behavior if absent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<String>,
+    /// The predictor of returns that guides plans; none if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guide: Option<GuideConfig>,
     /// Width of every U-Net level as a multiple of 32.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub multipliers: Option<Vec<usize>>,
@@ -96,6 +108,8 @@ impl DiffuserSection {
         config.parametrization = self.parametrization.unwrap_or(config.parametrization);
         config.batch = self.batch.unwrap_or(config.batch);
         config.learning_rate = self.learning_rate.unwrap_or(config.learning_rate);
+        config.policies.clone_from(&self.policies);
+        config.guide.clone_from(&self.guide);
         config.validate()?;
         Ok(config)
     }
@@ -115,12 +129,13 @@ impl DiffuserSection {
         self.ours(spec, waypoints, Duration::Fixed { steps })
     }
 
-    /// What both quick presets share: states alone, a small network.
+    /// What both quick presets share: a small network, and states alone unless
+    /// actions are asked for.
     fn ours(&self, spec: &EnvironmentSpec, waypoints: usize, duration: Duration) -> DiffuserConfig {
         DiffuserConfig {
             preset: self.preset,
             observation_dim: spec.observation.len(),
-            action_dim: 0,
+            action_dim: if self.actions == Some(true) { spec.action.len() } else { 0 },
             goal_dims: spec.goal_dims.len(),
             fixes_final_state: false,
             waypoints,
@@ -137,6 +152,8 @@ impl DiffuserSection {
             ema_decay: 0.995,
             ema_every: 1,
             ema_start: 0,
+            policies: Vec::new(),
+            guide: None,
         }
     }
 
@@ -166,6 +183,8 @@ impl DiffuserSection {
             ema_decay: 0.995,
             ema_every: 10,
             ema_start: 2000,
+            policies: Vec::new(),
+            guide: None,
         })
     }
 }

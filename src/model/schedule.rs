@@ -82,6 +82,14 @@ impl Schedule {
         }
     }
 
+    /// Variance of the Gaussian posterior of a step from t to s < t:
+    /// (1 - abar_s) / (1 - abar_t) (1 - abar_t / abar_s), and 0 for the step
+    /// from t to the clean plan.
+    pub fn variance(&self, t: usize, s: Option<usize>) -> f64 {
+        let before = s.map_or(1.0, |s| self.abar(s));
+        (1.0 - before) / (1.0 - self.abar(t)) * (1.0 - self.abar(t) / before)
+    }
+
     /// `n` diffusion times from T - 1 down to 0, evenly spaced.
     pub fn subsequence(&self, n: usize) -> Vec<usize> {
         let last = self.len() - 1;
@@ -121,6 +129,18 @@ mod tests {
         let posterior = Schedule::cosine(64).posterior(0);
         assert!((posterior.clean - 1.0).abs() < 1e-9);
         assert!(posterior.noisy.abs() < 1e-12 && posterior.variance.abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_variance_of_a_single_step_is_that_of_its_posterior() {
+        let schedule = Schedule::cosine(20);
+        for t in 1..20 {
+            let expected = schedule.posterior(t).variance;
+            assert!((schedule.variance(t, Some(t - 1)) - expected).abs() < 1e-12);
+        }
+        assert_eq!(schedule.variance(0, None), 0.0);
+        // A longer step is less certain.
+        assert!(schedule.variance(15, Some(5)) > schedule.variance(6, Some(5)));
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod init;
 pub mod layers;
 pub mod mlp;
 pub mod spline_flow;
+pub mod temporal_encoder;
 pub mod temporal_unet;
 pub mod transformer;
 pub mod weights;

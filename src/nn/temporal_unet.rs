@@ -34,16 +34,7 @@ impl TemporalUnetConfig {
         let init = &mut Initializer::new(seed, device);
         let widths: Vec<usize> = self.multipliers.iter().map(|m| m * self.width).collect();
         let last = widths.len() - 1;
-        let mut inputs = self.channels;
-        let mut downs = Vec::new();
-        for (level, outputs) in widths.iter().enumerate() {
-            downs.push(Down {
-                block1: ResidualBlock::new(inputs, *outputs, self.width, init),
-                block2: ResidualBlock::new(*outputs, *outputs, self.width, init),
-                halve: (level < last).then(|| Conv1d::new(*outputs, *outputs, 3, 2, init)),
-            });
-            inputs = *outputs;
-        }
+        let downs = Down::levels(self.channels, &widths, self.width, init);
         let middle = widths[last];
         let mid1 = ResidualBlock::new(middle, middle, self.width, init);
         let mid2 = ResidualBlock::new(middle, middle, self.width, init);
@@ -126,29 +117,53 @@ impl TemporalUnet {
 
 /// width -> 4 width -> width with Mish between.
 #[derive(Module, Debug)]
-struct TimeMlp {
+pub(super) struct TimeMlp {
     input: Linear,
     output: Linear,
 }
 
 impl TimeMlp {
-    fn new(width: usize, init: &mut Initializer) -> Self {
+    pub(super) fn new(width: usize, init: &mut Initializer) -> Self {
         Self {
             input: Linear::new(width, 4 * width, init),
             output: Linear::new(4 * width, width, init),
         }
     }
 
-    fn forward(&self, embedded: Tensor<2>) -> Tensor<2> {
+    pub(super) fn forward(&self, embedded: Tensor<2>) -> Tensor<2> {
         self.output.forward(mish(self.input.forward(embedded)))
     }
 }
 
+/// One level on the way down: two residual blocks, then half the length.
 #[derive(Module, Debug)]
-struct Down {
-    block1: ResidualBlock,
-    block2: ResidualBlock,
-    halve: Option<Conv1d>,
+pub(super) struct Down {
+    pub(super) block1: ResidualBlock,
+    pub(super) block2: ResidualBlock,
+    pub(super) halve: Option<Conv1d>,
+}
+
+impl Down {
+    /// Every level from `channels` to the widths given; all but the last halve.
+    pub(super) fn levels(
+        channels: usize,
+        widths: &[usize],
+        time_width: usize,
+        init: &mut Initializer,
+    ) -> Vec<Self> {
+        let mut inputs = channels;
+        let mut downs = Vec::with_capacity(widths.len());
+        for (level, outputs) in widths.iter().enumerate() {
+            let is_last = level + 1 == widths.len();
+            downs.push(Self {
+                block1: ResidualBlock::new(inputs, *outputs, time_width, init),
+                block2: ResidualBlock::new(*outputs, *outputs, time_width, init),
+                halve: (!is_last).then(|| Conv1d::new(*outputs, *outputs, 3, 2, init)),
+            });
+            inputs = *outputs;
+        }
+        downs
+    }
 }
 
 #[derive(Module, Debug)]
@@ -182,7 +197,7 @@ impl ConvBlock {
 }
 
 #[derive(Module, Debug)]
-struct ResidualBlock {
+pub(super) struct ResidualBlock {
     block1: ConvBlock,
     block2: ConvBlock,
     time: Linear,
@@ -190,7 +205,12 @@ struct ResidualBlock {
 }
 
 impl ResidualBlock {
-    fn new(channels: usize, outputs: usize, time_width: usize, init: &mut Initializer) -> Self {
+    pub(super) fn new(
+        channels: usize,
+        outputs: usize,
+        time_width: usize,
+        init: &mut Initializer,
+    ) -> Self {
         Self {
             block1: ConvBlock::new(channels, outputs, init),
             block2: ConvBlock::new(outputs, outputs, init),
@@ -200,7 +220,7 @@ impl ResidualBlock {
     }
 
     /// `t` is the activated time embedding `[batch, width]`.
-    fn forward(&self, x: Tensor<3>, t: &Tensor<2>) -> Tensor<3> {
+    pub(super) fn forward(&self, x: Tensor<3>, t: &Tensor<2>) -> Tensor<3> {
         let offset = self.time.forward(t.clone());
         let y = self.block1.forward(x.clone(), Some(offset));
         let y = self.block2.forward(y, None);

@@ -132,8 +132,8 @@ impl Path {
 /// The released network's word for field `name` of module `container`.
 fn word(container: &str, name: &str) -> String {
     let word = match (container, name) {
-        ("TemporalUnet", "mid1") => "mid_block1",
-        ("TemporalUnet", "mid2") => "mid_block2",
+        ("TemporalUnet" | "TemporalEncoder", "mid1") => "mid_block1",
+        ("TemporalUnet" | "TemporalEncoder", "mid2") => "mid_block2",
         ("TemporalUnet", "final_block") => "final_conv.0",
         ("TemporalUnet", "final_conv") => "final_conv.1",
         ("Down" | "Up", "block1") => "0",

@@ -49,13 +49,15 @@ pub fn roughness(states: &[&[f32]], secs: f32) -> f32 {
     (sum / n.max(1) as f32).sqrt()
 }
 
-/// Judge one sample from its waypoint states.
+/// Judge one sample from its waypoint states. Without velocities a plan says
+/// nothing of its own roughness.
 pub fn score_candidate(
     states: &[&[f32]],
     duration_steps: f32,
     dt_secs: f32,
     speed_limit: f32,
     workspace: &dyn Workspace,
+    has_velocities: bool,
 ) -> Candidate {
     let positions: Vec<[f32; 2]> = states.iter().map(|state| [state[0], state[1]]).collect();
     let segments = positions.len().saturating_sub(1).max(1) as f32;
@@ -74,8 +76,9 @@ pub fn score_candidate(
         duration_steps,
         points_in_walls,
         peak_speed,
-        roughness: roughness(states, secs),
+        roughness: if has_velocities { roughness(states, secs) } else { 0.0 },
         feasible: points_in_walls == 0 && peak_speed <= speed_limit,
+        predicted_return: None,
     }
 }
 
@@ -94,13 +97,19 @@ fn badness(candidate: &Candidate, selection: Selection, speed_limit: f32) -> f32
     let trouble = match selection {
         Selection::ReadsMap => candidate.points_in_walls as f32,
         Selection::Blind => 10.0 * excess(candidate.roughness, ROUGHNESS_LIMIT),
+        Selection::Return => return 0.0,
     };
     trouble + 10.0 * excess(candidate.peak_speed, speed_limit)
 }
 
-/// The shortest candidate that passes; if none does, the least bad.
+/// The shortest candidate that passes, or the least bad if none does; with
+/// [`Selection::Return`] the one of the highest predicted return.
 pub fn select(candidates: &[Candidate], selection: Selection, speed_limit: f32) -> Option<usize> {
-    let key = |c: &Candidate| (badness(c, selection, speed_limit), c.duration_steps);
+    let key = |c: &Candidate| match (selection, c.predicted_return) {
+        (Selection::Return, Some(value)) if value.is_finite() => (-value, c.duration_steps),
+        (Selection::Return, _) => (f32::MAX, c.duration_steps),
+        _ => (badness(c, selection, speed_limit), c.duration_steps),
+    };
     let order = |a: &(f32, f32), b: &(f32, f32)| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1));
     (0..candidates.len()).min_by(|a, b| order(&key(&candidates[*a]), &key(&candidates[*b])))
 }
@@ -111,7 +120,14 @@ mod tests {
 
     fn candidate(duration_steps: f32, points_in_walls: usize, peak_speed: f32) -> Candidate {
         let feasible = points_in_walls == 0 && peak_speed <= 5.0;
-        Candidate { duration_steps, points_in_walls, peak_speed, roughness: 0.5, feasible }
+        Candidate {
+            duration_steps,
+            points_in_walls,
+            peak_speed,
+            roughness: 0.5,
+            feasible,
+            predicted_return: None,
+        }
     }
 
     #[test]
@@ -145,6 +161,14 @@ mod tests {
     fn blind_selection_ignores_walls() {
         let all = [candidate(50.0, 3, 2.0), candidate(80.0, 0, 2.0)];
         assert_eq!(select(&all, Selection::Blind, 5.0), Some(0));
+    }
+
+    #[test]
+    fn the_highest_predicted_return_wins_and_nan_never_does() {
+        let worth = |predicted_return| Candidate { predicted_return, ..candidate(60.0, 9, 9.0) };
+        let all = [worth(Some(f32::NAN)), worth(Some(-20.0)), worth(Some(-3.0)), worth(None)];
+        assert_eq!(select(&all, Selection::Return, 5.0), Some(2));
+        assert_eq!(select(&all[..1], Selection::Return, 5.0), Some(0));
     }
 
     #[test]

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::film::Plan;
+use crate::env::StateView;
 
 /// How a plan becomes actions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ControlLaw {
     /// Feedback on planned positions and velocities with adjustable gains;
-    /// gains of 1 and 1 are the released code's.
+    /// gains of 1 and 1 are the released code's. Where no goal fixes a
+    /// position, the action whose step ends nearest to the planned next state.
     Track,
     /// Execute the actions the model planned, where it plans actions.
     Actions,
@@ -80,6 +82,8 @@ pub struct Rollout {
     pub contact_steps: usize,
     /// Seconds between states.
     pub dt_secs: f32,
+    /// Which of a state's coordinates are angles.
+    pub view: StateView,
     /// Whether the episode has run to its end.
     pub finished: bool,
 }

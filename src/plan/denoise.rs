@@ -7,6 +7,7 @@
 use std::ops::ControlFlow;
 
 use super::film::Sampler;
+use super::guide::Guide;
 use crate::model::ModelError;
 use crate::model::inpainting::Inpainting;
 use crate::model::schedule::Schedule;
@@ -26,11 +27,12 @@ pub struct Step<'a> {
 }
 
 /// Denoise `x`, normalized plans of one shape, with `steps` DDIM steps (eta =
-/// 0) or over all times with DDPM. `on_step` sees every step and may stop the
-/// chain; then the answer is `None`.
+/// 0) or over all times with DDPM, and let `guide` move them on the way.
+/// `on_step` sees every step and may stop the chain; then the answer is `None`.
 ///
 /// # Errors
-/// Whatever the denoiser returns.
+/// Whatever the denoiser or the guide returns.
+#[expect(clippy::too_many_arguments, reason = "the parts of a sampler, each used once")]
 pub fn denoise(
     schedule: &Schedule,
     (sampler, steps): (Sampler, usize),
@@ -38,20 +40,35 @@ pub fn denoise(
     mut x: Vec<f32>,
     noise: &mut Rng,
     denoiser: &mut Denoiser,
+    mut guide: Option<Guide>,
     on_step: &mut dyn FnMut(Step) -> ControlFlow<()>,
 ) -> Result<Option<Vec<f32>>, ModelError> {
     let times = times(schedule, sampler, steps);
     for (index, t) in times.iter().copied().enumerate() {
         known.apply(&mut x);
+        let next = times.get(index + 1).copied();
+        let variance = schedule.variance(t, next);
+        if let Some(guide) = &mut guide {
+            guide.at_noisy((t, variance), known, &mut x)?;
+        }
         let mut clean = denoiser(&x, t)?;
         known.apply(&mut clean);
         if on_step(Step { t, noisy: &x, clean: &clean }).is_break() {
             return Ok(None);
         }
-        match (times.get(index + 1), sampler) {
-            (None, _) => return Ok(Some(clean)),
-            (Some(next), Sampler::Ddim) => ddim(schedule, t, *next, &mut x, &clean),
-            (Some(_), Sampler::Ddpm) => ddpm(schedule, t, &mut x, &clean, noise),
+        let Some(next) = next else { return Ok(Some(clean)) };
+        match sampler {
+            Sampler::Ddim => ddim(schedule, t, next, &mut x, &clean),
+            Sampler::Ddpm => ddpm_mean(schedule, t, &mut x, &clean),
+        }
+        if let Some(guide) = &mut guide {
+            guide.at_mean((t, next, variance), &mut x)?;
+        }
+        if sampler == Sampler::Ddpm {
+            let deviation = variance.sqrt() as f32;
+            for x in &mut x {
+                *x += deviation * noise.normal();
+            }
         }
     }
     known.apply(&mut x);
@@ -77,18 +94,18 @@ fn ddim(schedule: &Schedule, t: usize, s: usize, x: &mut [f32], clean: &[f32]) {
     }
 }
 
-/// One draw from q(x_{t-1} | x_t, x_0) (Ho et al. 2020, equation 7).
-fn ddpm(schedule: &Schedule, t: usize, x: &mut [f32], clean: &[f32], rng: &mut Rng) {
+/// The mean of q(x_{t-1} | x_t, x_0) (Ho et al. 2020, equation 7).
+fn ddpm_mean(schedule: &Schedule, t: usize, x: &mut [f32], clean: &[f32]) {
     let posterior = schedule.posterior(t);
     let (a, b) = (posterior.clean as f32, posterior.noisy as f32);
-    let deviation = posterior.variance.sqrt() as f32;
     for (x, clean) in x.iter_mut().zip(clean) {
-        *x = a * clean + b * *x + deviation * rng.normal();
+        *x = a * clean + b * *x;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::guide::{GuideMethod, GuideSettings, GuideWeight};
     use super::*;
 
     /// Plans that are all equal to one number: the optimal denoiser knows it.
@@ -106,6 +123,7 @@ mod tests {
             x,
             &mut rng,
             &mut |x, _| Ok(vec![0.25; x.len()]),
+            None,
             &mut |step| {
                 assert_eq!((step.noisy[0], step.clean[4]), (0.9, 0.9));
                 seen.push(step.t);
@@ -150,8 +168,72 @@ mod tests {
             vec![0.0; 2],
             &mut rng,
             &mut |x, _| Ok(x.to_vec()),
+            None,
             &mut |_| ControlFlow::Break(()),
         );
         assert_eq!(stopped.unwrap(), None);
+    }
+
+    /// Plans of a denoiser that knows nothing, pulled upwards by a guide.
+    fn pulled(sampler: Sampler, settings: &GuideSettings) -> Vec<f32> {
+        let schedule = Schedule::cosine(20);
+        let mut known = Inpainting::new(3, 1);
+        known.fix(0, 0, &[0.9]);
+        let mut rng = Rng::stream(3, "test");
+        let x = rng.normals(6);
+        let mut up = |x: &[f32], _| Ok(vec![1.0; x.len()]);
+        let guide = Guide { settings, gradient: &mut up };
+        let plans = denoise(
+            &schedule,
+            (sampler, 6),
+            &known,
+            x,
+            &mut rng,
+            // Half of what it sees: what a guide did remains visible.
+            &mut |x, _| Ok(x.iter().map(|x| 0.5 * x).collect()),
+            Some(guide),
+            &mut |_| ControlFlow::Continue(()),
+        );
+        plans.unwrap().unwrap()
+    }
+
+    #[test]
+    fn a_guide_of_scale_zero_changes_no_bit_and_others_pull_along_their_gradient() {
+        for sampler in [Sampler::Ddim, Sampler::Ddpm] {
+            for method in [GuideMethod::Mean, GuideMethod::Noisy] {
+                for weight in [GuideWeight::Variance, GuideWeight::Deviation, GuideWeight::One] {
+                    let settings =
+                        |scale| GuideSettings { scale, method, weight, ..GuideSettings::default() };
+                    let still = pulled(sampler, &settings(0.0));
+                    let gone = pulled(sampler, &GuideSettings { stop_below: 99, ..settings(1.0) });
+                    assert_eq!(still, gone);
+                    let up = pulled(sampler, &settings(0.3));
+                    let down = pulled(sampler, &settings(-0.3));
+                    assert_eq!((up[0], up[3]), (0.9, 0.9), "known entries stay");
+                    for at in [1, 2, 4, 5] {
+                        assert!(up[at] > still[at] && still[at] > down[at], "{up:?} {still:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_thesis_adds_the_scaled_variance_times_the_gradient_to_the_mean() {
+        let schedule = Schedule::cosine(20);
+        let settings = GuideSettings { scale: 0.7, ..GuideSettings::default() };
+        let mut asked = Vec::new();
+        let mut gradient = |x: &[f32], t: usize| {
+            asked.push((x.to_vec(), t));
+            Ok(vec![2.0; x.len()])
+        };
+        let mut guide = Guide { settings: &settings, gradient: &mut gradient };
+        let mut mean = [0.1, -0.2];
+        let variance = schedule.posterior(9).variance;
+        guide.at_mean((9, 8, schedule.variance(9, Some(8))), &mut mean).unwrap();
+        let moved = (0.7 * variance * 2.0) as f32;
+        assert!((mean[0] - 0.1 - moved).abs() < 1e-6 && (mean[1] + 0.2 - moved).abs() < 1e-6);
+        // J is asked about the mean itself, at its own noise level.
+        assert_eq!(asked, [(vec![0.1, -0.2], 8)]);
     }
 }

@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::guide::GuideSettings;
+use crate::env::StateView;
+
 /// Selects among the candidates of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -15,6 +18,9 @@ pub enum Selection {
     /// The shortest candidate that is smooth and within the speed limit; never
     /// looks at the map.
     Blind,
+    /// The candidate of the highest predicted return, of a model that predicts
+    /// it.
+    Return,
 }
 
 /// How a request spreads its candidates over durations.
@@ -71,6 +77,13 @@ pub struct PlanSettings {
     pub selection: Selection,
     /// Candidates in the smaller request made while dragging.
     pub drag_candidates: usize,
+    /// Guidance by the predicted return, of a model that predicts it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub guide: GuideSettings,
+}
+
+fn is_default(settings: &GuideSettings) -> bool {
+    *settings == GuideSettings::default()
 }
 
 impl Default for PlanSettings {
@@ -85,6 +98,7 @@ impl Default for PlanSettings {
             speed_limit: 6.0,
             selection: Selection::ReadsMap,
             drag_candidates: 16,
+            guide: GuideSettings::default(),
         }
     }
 }
@@ -92,7 +106,7 @@ impl Default for PlanSettings {
 /// Ask for a plan.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlanRequest {
-    /// The state to plan from, one number per observation coordinate.
+    /// The state to plan from, one number per state coordinate.
     pub start: Vec<f32>,
     /// Where the plan must end, one number per goal coordinate.
     pub goal: Vec<f32>,
@@ -135,12 +149,29 @@ pub struct Candidate {
     pub roughness: f32,
     /// In free space and within the speed limit.
     pub feasible: bool,
+    /// Discounted return that the model predicts, in units of reward.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub predicted_return: Option<f32>,
+}
+
+impl Candidate {
+    /// A sample where there is neither a wall nor a goal to judge it by.
+    pub(super) fn unjudged(duration_steps: f32) -> Self {
+        Self {
+            duration_steps,
+            points_in_walls: 0,
+            peak_speed: 0.0,
+            roughness: 0.0,
+            feasible: true,
+            predicted_return: None,
+        }
+    }
 }
 
 /// The plan a request settled on.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Plan {
-    /// The model's waypoints, `x, y, vx, vy` each.
+    /// The model's waypoints as states; for mazes `x, y, vx, vy` each.
     pub waypoints: Vec<Vec<f32>>,
     /// The waypoints interpolated to every environment step.
     pub states: Vec<Vec<f32>>,
@@ -168,6 +199,8 @@ pub struct Film {
     pub dims: usize,
     /// Where the observation starts within those numbers (after actions).
     pub observation_offset: usize,
+    /// How those observations show states.
+    pub view: StateView,
     /// Planned duration of each candidate, in environment steps.
     pub durations: Arc<[f32]>,
     /// The chain so far, first step first.
@@ -195,17 +228,19 @@ impl Film {
         self.durations.len()
     }
 
-    /// Position of one waypoint of one candidate in a chain array.
+    /// The first two state coordinates of one waypoint of one candidate in a
+    /// chain array: a position, or a place in the phase plane.
     pub fn position(&self, array: &[f32], candidate: usize, waypoint: usize) -> [f32; 2] {
-        let state = self.state(array, candidate, waypoint);
-        match state {
-            [x, y, ..] => [*x, *y],
-            _ => [f32::NAN; 2],
-        }
+        self.view.plane(self.observation(array, candidate, waypoint))
     }
 
-    /// State of one waypoint of one candidate in a chain array; empty outside.
-    pub fn state<'a>(&self, array: &'a [f32], candidate: usize, waypoint: usize) -> &'a [f32] {
+    /// Observation of one waypoint of one candidate in a chain array; empty outside.
+    pub fn observation<'a>(
+        &self,
+        array: &'a [f32],
+        candidate: usize,
+        waypoint: usize,
+    ) -> &'a [f32] {
         let row = (candidate * self.waypoints + waypoint) * self.dims;
         array.get(row + self.observation_offset..row + self.dims).unwrap_or_default()
     }

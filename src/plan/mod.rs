@@ -7,7 +7,9 @@ mod denoise;
 mod film;
 mod follow;
 mod fusing;
+mod guide;
 pub mod horizon;
+mod inverse;
 pub mod occupancy;
 mod planner;
 
@@ -18,7 +20,8 @@ pub use film::{
     Candidate, DenoisingStep, DurationSearch, Film, Plan, PlanRequest, PlanSettings, Sampler,
     Selection, Via,
 };
-pub use follow::Pursuit;
+pub use follow::{Pursuit, PursuitEvent};
+pub use guide::{Gradient, Guide, GuideMethod, GuideSettings, GuideWeight};
 pub use planner::Planner;
 
 /// Why there is no plan.

@@ -9,7 +9,8 @@ use super::candidates::{duration_grid, passes, score_candidate, select};
 use super::denoise::{self, Step, denoise};
 use super::film::{Candidate, DenoisingStep, DurationSearch, Film, Plan, PlanRequest};
 use super::fusing::fuse;
-use crate::env::{Environment, EnvironmentSpec, Workspace};
+use super::guide::Guide;
+use crate::env::{Environment, EnvironmentSpec, StateView, Workspace};
 use crate::model::diffuser::Diffuser;
 use crate::model::inpainting::Inpainting;
 use crate::rng::Rng;
@@ -26,7 +27,8 @@ const MORE_ROUNDS: usize = 3;
 pub struct Planner {
     diffuser: Diffuser,
     workspace: Arc<dyn Workspace>,
-    spec: EnvironmentSpec,
+    pub(super) spec: EnvironmentSpec,
+    view: StateView,
 }
 
 /// The samples of a request before they are judged.
@@ -38,7 +40,8 @@ struct Shape {
 impl Planner {
     /// Plans in an environment with `workspace` and `spec`.
     pub fn new(diffuser: Diffuser, workspace: Arc<dyn Workspace>, spec: EnvironmentSpec) -> Self {
-        Self { diffuser, workspace, spec }
+        let view = StateView::of(&spec);
+        Self { diffuser, workspace, spec, view }
     }
 
     /// The model.
@@ -50,6 +53,7 @@ impl Planner {
     pub fn set_environment(&mut self, environment: &dyn Environment) {
         self.workspace = environment.workspace();
         self.spec = environment.spec().clone();
+        self.view = StateView::of(&self.spec);
     }
 
     /// Carry out `request`. `on_step` sees the film after every denoising step
@@ -78,6 +82,7 @@ impl Planner {
             waypoints: shape.waypoints,
             dims: self.diffuser.config.dims(),
             observation_offset: self.diffuser.config.action_dim,
+            view: self.view.clone(),
             durations: Arc::from([]),
             steps: Vec::new(),
             total_steps: denoise::times(&self.diffuser.schedule, steps.0, steps.1).len(),
@@ -94,13 +99,13 @@ impl Planner {
         if !self.sample(&mut film, &shape.durations, &mut rng, &mut on_step)? {
             return Ok(None);
         }
-        self.judge(&mut film);
+        self.judge(&mut film)?;
         for round in 0..=MORE_ROUNDS {
             let Some(durations) = self.next_round(&film, round) else { break };
             if !self.sample(&mut film, &durations, &mut rng, &mut on_step)? {
                 return Ok(None);
             }
-            self.judge(&mut film);
+            self.judge(&mut film)?;
         }
         film.chosen = select(&film.candidates, settings.selection, settings.speed_limit);
         film.plan = film.chosen.and_then(|chosen| self.extract(&film, chosen)).map(Arc::new);
@@ -123,13 +128,30 @@ impl Planner {
         let earlier = std::mem::take(&mut film.steps);
         film.durations = film.durations.iter().chain(durations).copied().collect();
         let noise = rng.normals(durations.len() * waypoints * film.dims);
+        let known = self.known(&request, waypoints);
+        let predictor = self.diffuser.guide();
+        let film_dims = film.dims;
+        let mut gradient = |x: &[f32], t: usize| match predictor {
+            Some(guide) => {
+                let mut gradient = guide.gradient(x, waypoints, t)?;
+                let (dims, first) = (film_dims, self.diffuser.config.action_dim);
+                for (row, slope) in gradient.chunks_exact_mut(dims).enumerate() {
+                    let share = settings.guide.share(row % waypoints);
+                    slope[first..].iter_mut().for_each(|slope| *slope *= share);
+                }
+                Ok(gradient)
+            }
+            None => Ok(vec![0.0; x.len()]),
+        };
+        let guide = Guide { settings: &settings.guide, gradient: &mut gradient };
         let finished = denoise(
             &self.diffuser.schedule,
             (settings.sampler, settings.denoising_steps),
-            &self.known(&request, waypoints),
+            &known,
             noise,
             rng,
             &mut |x, t| self.diffuser.predict_clean(x, waypoints, t, durations),
+            predictor.is_some().then_some(guide),
             &mut |step| {
                 let before = earlier.get(film.steps.len());
                 film.steps.push(Arc::new(self.publish(&step, before)));
@@ -167,8 +189,8 @@ impl Planner {
 
     fn check(&self, request: &PlanRequest) -> Result<(), PlanError> {
         let refuse = |message: String| Err(PlanError::Request(message));
-        if request.start.len() != self.spec.observation.len() {
-            let n = self.spec.observation.len();
+        if request.start.len() != self.spec.state.len() {
+            let n = self.spec.state.len();
             return refuse(format!("the start has {} numbers; it needs {n}", request.start.len()));
         }
         if request.goal.len() != self.spec.goal_dims.len() {
@@ -217,10 +239,11 @@ impl Planner {
     /// network is convolutional and takes any legal length.
     fn fixed_shape(&self, request: &PlanRequest) -> Shape {
         let config = &self.diffuser.config;
-        let [steps, _] = config.duration_range();
-        let stride = steps / (config.waypoints - 1) as f32;
+        let stride = config.stride();
         let multiple = config.network().length_multiple();
         let waypoints = match request.near_duration {
+            // Without a goal there is no arrival to be in time for.
+            _ if self.spec.goal_dims.is_empty() => config.waypoints,
             None => config.waypoints,
             Some(near) => {
                 let wanted = (near / stride).ceil() as usize + 1;
@@ -249,8 +272,10 @@ impl Planner {
         for (dim, value) in self.spec.goal_dims.iter().zip(&request.goal) {
             last[*dim] = *value;
         }
-        let mut known = config.endpoints(waypoints, &normal(&request.start), &normal(&last));
-        for via in &request.via {
+        let first = self.view.observe(&request.start);
+        let mut known = config.endpoints(waypoints, &normal(&first), &normal(&last));
+        // Without a goal a place on the map is no leading part of a state.
+        for via in request.via.iter().filter(|_| !self.spec.goal_dims.is_empty()) {
             let at = (via.fraction.clamp(0.0, 1.0) * (waypoints - 1) as f32).round() as usize;
             // The endpoints belong to start and goal.
             let at = at.clamp(1, waypoints - 2);
@@ -277,22 +302,37 @@ impl Planner {
         }
     }
 
-    fn judge(&self, film: &mut Film) {
-        let Some(last) = film.steps.last().cloned() else { return };
+    /// Judge every candidate of a complete chain.
+    fn judge(&self, film: &mut Film) -> Result<(), PlanError> {
+        let Some(last) = film.steps.last().cloned() else { return Ok(()) };
         let limit = film.request.settings.speed_limit;
         film.candidates = (0..film.n_candidates())
             .map(|candidate| -> Candidate {
-                let states: Vec<&[f32]> = (0..film.waypoints)
-                    .map(|waypoint| film.state(&last.clean, candidate, waypoint))
-                    .collect();
                 let duration = film.durations[candidate];
-                score_candidate(&states, duration, self.spec.dt_secs, limit, &*self.workspace)
+                if self.spec.goal_dims.is_empty() {
+                    return Candidate::unjudged(duration);
+                }
+                let states: Vec<&[f32]> = (0..film.waypoints)
+                    .map(|waypoint| film.observation(&last.clean, candidate, waypoint))
+                    .collect();
+                let has_velocities = self.spec.has_velocities();
+                let dt_secs = self.spec.dt_secs;
+                score_candidate(&states, duration, dt_secs, limit, &*self.workspace, has_velocities)
             })
             .collect();
+        if let Some(guide) = self.diffuser.guide() {
+            let mut plans = last.clean.to_vec();
+            self.diffuser.normalizer.normalize(&mut plans);
+            let returns = guide.returns(&plans, film.waypoints, 0)?;
+            for (candidate, value) in film.candidates.iter_mut().zip(returns) {
+                candidate.predicted_return = Some(value);
+            }
+        }
+        Ok(())
     }
 
-    /// One sample as a plan: positions and velocities fused into one curve,
-    /// then interpolated to every environment step.
+    /// One sample as a plan: positions and velocities, if it has any, fused
+    /// into one curve, then interpolated to every environment step.
     fn extract(&self, film: &Film, chosen: usize) -> Option<Plan> {
         let size = film.waypoints * film.dims;
         let plans = &film.steps.last()?.clean;
@@ -305,11 +345,17 @@ impl Planner {
             actions.push(action.to_vec());
         }
         let secs = duration_steps * self.spec.dt_secs / (states.len().max(2) - 1) as f32;
-        fuse(&mut states, secs);
+        if self.spec.has_velocities() {
+            fuse(&mut states, secs);
+        }
         let plans_actions = film.observation_offset > 0;
+        // Angles are interpolated as pairs, which know no seam.
+        let as_states = |rows: &[Vec<f32>]| -> Vec<Vec<f32>> {
+            rows.iter().map(|row| self.view.state_of(row)).collect()
+        };
         Some(Plan {
-            states: interpolate(&states, duration_steps),
-            waypoints: states,
+            states: as_states(&interpolate(&states, duration_steps)),
+            waypoints: as_states(&states),
             actions: plans_actions.then(|| interpolate(&actions, duration_steps)),
             dt_secs: self.spec.dt_secs,
             duration_steps,

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::env::Workspace;
 use crate::lab::data_set::located;
 use crate::lab::files::{FileEvent, FileTask};
 use crate::lab::pairs;
@@ -55,7 +54,7 @@ pub fn pump(
     let near_duration = wish.quick.then(|| near_duration(live, place, &start, stage.goal));
     let request = PlanRequest {
         start: start.clone(),
-        goal: stage.goal.to_vec(),
+        goal: stage.goal.into_iter().take(place.spec.goal_dims.len()).collect(),
         via: stage.via,
         settings: scene.plan.clone(),
         seed: stage.seed,
@@ -70,6 +69,7 @@ fn near_duration(live: &Live, place: &Place, start: &[f32], goal: [f32; 2]) -> f
     let known = live.complete().and_then(|film| {
         let (start, goal) = (&film.request.start, &film.request.goal);
         let plan = film.plan.as_ref()?;
+        let goal = if goal.is_empty() { start } else { goal };
         Some((
             [*start.first()?, *start.get(1)?],
             [*goal.first()?, *goal.get(1)?],
@@ -378,7 +378,7 @@ impl App {
         let from = self.live.ball(&self.transport).unwrap_or(self.session.scene().stage.start);
         // The ball may touch a wall; where it came from is as good.
         let from = self.place.legal(from).unwrap_or(from);
-        self.place.layout.connected(from, goal)
+        self.place.workspace.connected(from, goal)
     }
 }
 

@@ -14,8 +14,8 @@ use crate::lab::files::FileWorker;
 use crate::lab::pairs::{self, World};
 use crate::lab::{DeviceChoice, Scene, Session, SessionOptions, knobs};
 
-use super::data::{self, DataView};
 use super::compare::Compare;
+use super::data::{self, DataView};
 use super::history::{EditTag, History};
 use super::layers::{self, Renderer};
 use super::live::{Live, Wish};

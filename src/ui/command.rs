@@ -260,6 +260,9 @@ pub fn applies(command: &Command, scene: &Scene) -> bool {
             id if SEARCHES.contains(&id) => knobs::is_trajectory(scene),
             _ => knobs::is_diffuser(scene),
         },
+        _ if command.id.starts_with("tool-") => {
+            knobs::is_diffuser(scene) && scene.environment.id == "maze2d"
+        }
         _ if EXPORTS.contains(&command.id) => knobs::acts(scene),
         _ => knobs::is_diffuser(scene) || !TOOLS.contains(&command.id),
     }

@@ -137,7 +137,7 @@ pub fn csv(app: &mut App, path: PathBuf) {
     let scene = app.session.scene().clone();
     let make: Make = Box::new(move || {
         let environment = scene.make_environment().map_err(|error| error.to_string())?;
-        Ok(picture::csv(&plan, &environment.spec().observation).into_bytes())
+        Ok(picture::csv(&plan, &environment.spec().state).into_bytes())
     });
     app.submit(FileTask::Write { path, make });
 }

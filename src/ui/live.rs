@@ -249,7 +249,10 @@ impl Live {
         self.rollout = Some(rollout);
         self.slip = [0.0; 2];
         if let (Some(before), Some(after)) = (before, self.ball(transport)) {
-            self.slip = [before[0] - after[0], before[1] - after[1]];
+            let wraps = self.rollout.as_ref().is_some_and(|new| new.view.wraps(before, after));
+            if !wraps {
+                self.slip = [before[0] - after[0], before[1] - after[1]];
+            }
         }
     }
 
@@ -311,11 +314,11 @@ impl Live {
             Some(rollout) => (duration_secs(rollout), rollout.dt_secs),
             None => (0.0, 0.01),
         };
-        let (chain_secs, is_growing) = (CHAIN_SECS, false);
+        let is_growing = self.rollout.as_ref().is_some_and(|rollout| !rollout.finished);
         Extent {
             chain_steps,
             chain_ready,
-            chain_secs,
+            chain_secs: CHAIN_SECS,
             time_secs,
             dt_secs,
             is_growing,

@@ -56,9 +56,30 @@ impl Place {
         self.config == *config
     }
 
-    /// The state of a ball at rest.
+    /// Whether it is a grid maze, whose walls can be painted.
+    pub fn is_maze(&self) -> bool {
+        self.spec.id == "maze2d"
+    }
+
+    /// Whether a goal ends a plan.
+    pub fn has_goal(&self) -> bool {
+        !self.spec.goal_dims.is_empty()
+    }
+
+    /// Radius of the body that moves, in world units; 0 where the map is no
+    /// place.
+    pub fn body_radius(&self) -> f32 {
+        match self.spec.id {
+            "maze2d" => 0.1,
+            "four-rooms" => 0.05,
+            _ => 0.0,
+        }
+    }
+
+    /// The state with these first two coordinates and zeros after them: that of
+    /// a ball at rest.
     pub fn at_rest(&self, position: [f32; 2]) -> Vec<f32> {
-        let mut state = vec![0.0; self.spec.observation.len().max(2)];
+        let mut state = vec![0.0; self.spec.state.len().max(2)];
         state[..2].copy_from_slice(&position);
         state
     }
@@ -76,6 +97,9 @@ impl Place {
         to: [f32; 2],
         known: Option<([f32; 2], [f32; 2], f32)>,
     ) -> f32 {
+        if !self.is_maze() {
+            return straight_duration(from, to, known);
+        }
         let cells = |from, to| {
             let path =
                 self.layout.shortest_path(self.layout.cell_at(from)?, self.layout.cell_at(to)?)?;
@@ -85,4 +109,16 @@ impl Place {
         let pace = pace.unwrap_or(STEPS_PER_CELL).clamp(10.0, 60.0);
         (cells(from, to).unwrap_or(1.0) * pace).max(10.0)
     }
+}
+
+/// The same where there are no cells: plans take about equally long per length
+/// of the straight line.
+fn straight_duration(
+    from: [f32; 2],
+    to: [f32; 2],
+    known: Option<([f32; 2], [f32; 2], f32)>,
+) -> f32 {
+    let length = |from: [f32; 2], to: [f32; 2]| (from[0] - to[0]).hypot(from[1] - to[1]).max(0.05);
+    let pace = known.map_or(30.0, |(from, to, steps)| steps / length(from, to));
+    (length(from, to) * pace.clamp(20.0, 80.0)).max(2.0)
 }

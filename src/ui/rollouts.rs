@@ -9,7 +9,7 @@ pub fn state_at(rollout: &Rollout, secs: f32) -> Vec<f32> {
     let fraction = position.fract();
     let last = rollout.states.last();
     match (rollout.states.get(index), rollout.states.get(index + 1)) {
-        (Some(a), Some(b)) => a.iter().zip(b).map(|(a, b)| a + (b - a) * fraction).collect(),
+        (Some(a), Some(b)) => rollout.view.between(a, b, fraction),
         _ => last.cloned().unwrap_or_default(),
     }
 }
@@ -34,6 +34,7 @@ pub(super) mod testing {
             arrival_step: None,
             contact_steps: 0,
             dt_secs: 0.5,
+            view: crate::env::StateView::default(),
             finished: true,
         }
     }

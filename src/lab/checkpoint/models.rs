@@ -5,6 +5,7 @@ use burn::tensor::Device;
 use super::{Checkpoint, CheckpointError};
 use crate::model::diffuser::{Diffuser, DiffuserConfig};
 use crate::model::gamma::{GammaConfig, GammaModel, GammaNetwork};
+use crate::model::guide::{ReturnGuide, take_prefixed};
 use crate::model::trajectory::{TrajectoryConfig, TrajectoryModel};
 use crate::model::{ModelError, ModelNumbers};
 use crate::nn::init::Initializer;
@@ -16,7 +17,7 @@ impl Checkpoint {
     /// # Errors
     /// Another architecture, or weights that are not finite.
     pub fn diffuser(
-        self,
+        mut self,
         name: &str,
         asked: &DiffuserConfig,
         device: Device,
@@ -29,17 +30,25 @@ impl Checkpoint {
             && found.action_dim == asked.action_dim
             && found.multipliers == asked.multipliers
             && found.width == asked.width
-            && found.takes_duration() == asked.takes_duration();
+            && found.takes_duration() == asked.takes_duration()
+            && found.guide.as_ref().map(|guide| guide.width)
+                == asked.guide.as_ref().map(|guide| guide.width);
         if !same {
+            let guided = |config: &DiffuserConfig| match &config.guide {
+                Some(guide) => format!("with a guide of width {}", guide.width),
+                None => "without a guide".to_owned(),
+            };
             let why = format!(
-                "it holds a {} network with multipliers {:?} over {} numbers, the scene asks for {} with {:?} over {}; \
+                "it holds a {} network with multipliers {:?} over {} numbers {}, the scene asks for {} with {:?} over {} {}; \
                  change the scene's model section or its weights",
                 found.preset.name(),
                 found.multipliers,
                 found.dims(),
+                guided(&found),
                 asked.preset.name(),
                 asked.multipliers,
                 asked.dims(),
+                guided(asked),
             );
             return Err(CheckpointError::Mismatch { name: name.to_owned(), why });
         }
@@ -48,9 +57,15 @@ impl Checkpoint {
             let why = "its data limits are absent or have another size".to_owned();
             return Err(CheckpointError::Damaged { name: name.to_owned(), why });
         };
+        let of_guide = take_prefixed(&mut self.weights);
+        let guide = found
+            .guide
+            .as_ref()
+            .map(|guide| ReturnGuide::load(&found, guide, of_guide, &device.clone().autodiff()))
+            .transpose()?;
         let network = found.network().init(0, &device);
         let network = weights::import(network, self.weights).map_err(ModelError::from)?;
-        Ok(Diffuser::new(found, normalizer, network, device))
+        Ok(Diffuser::new(found, normalizer, network, device).with_guide(guide))
     }
 
     /// The gamma-model, checked against what a scene asks for.

@@ -66,15 +66,15 @@ fn what_a_file_holds_behind_the_kept_part_is_measured_on() {
     let other = DataConfig { transitions: 600, seed: 9, ..DataConfig::default() };
     let mut environment = scene.make_environment().unwrap();
     let source = DataSource::new(&scene.data, Some(folder.path())).others(&other);
-    let rest = source.episodes(environment.as_mut(), &mut go_on).unwrap();
+    let rest = source.episodes(environment.as_mut(), &[], &mut go_on).unwrap();
     assert_eq!(rest, all.slice(3000..3600));
     scene.data.transitions = 0;
     let source = DataSource::new(&scene.data, Some(folder.path())).others(&other);
-    let nothing = source.episodes(environment.as_mut(), &mut go_on).unwrap_err();
+    let nothing = source.episodes(environment.as_mut(), &[], &mut go_on).unwrap_err();
     assert!(matches!(nothing, DataError::TooShort(_)));
     scene.data.file = None;
     let source = DataSource::new(&scene.data, None).others(&other);
-    assert_eq!(source.episodes(environment.as_mut(), &mut go_on).unwrap().len(), 600);
+    assert_eq!(source.episodes(environment.as_mut(), &[], &mut go_on).unwrap().len(), 600);
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn demonstrations_are_repeated_behind_the_data_and_no_window_joins_them() {
     let scene = Scene::parse(&scene.to_toml()).unwrap();
     let source = DataSource::new(&scene.data, Some(folder.path()));
     let mut environment = scene.make_environment().unwrap();
-    let episodes = source.episodes(environment.as_mut(), &mut go_on).unwrap();
+    let episodes = source.episodes(environment.as_mut(), &[], &mut go_on).unwrap();
     assert_eq!(episodes.len(), all.len() + 3 * 200);
     assert_eq!(episodes.segments(), [0..4000, 4000..4200, 4200..4400, 4400..4600]);
     let options = PathOptions {

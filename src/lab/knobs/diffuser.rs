@@ -1,13 +1,14 @@
 //! Settings of a Diffuser's planner and of following its plans.
 
 use super::{
-    Effect, Knob, KnobKind, acts, count, from_zero, index, is_diffuser, position, tracks, whole,
+    Effect, Knob, KnobKind, acts, count, follows, from_zero, has_goal, index, is_diffuser,
+    plans_durations, position, tracks, whole,
 };
 use crate::plan::{ControlLaw, DurationSearch, Replan, Sampler, Selection};
 
 const SEARCHES: [DurationSearch; 2] = [DurationSearch::Refine, DurationSearch::Grid];
 const SAMPLERS: [Sampler; 2] = [Sampler::Ddim, Sampler::Ddpm];
-const SELECTIONS: [Selection; 2] = [Selection::ReadsMap, Selection::Blind];
+const SELECTIONS: [Selection; 3] = [Selection::ReadsMap, Selection::Blind, Selection::Return];
 const LAWS: [ControlLaw; 2] = [ControlLaw::Track, ControlLaw::Actions];
 const REPLANS: [Replan; 3] = [Replan::Never, Replan::EveryNSteps, Replan::OnDeviation];
 
@@ -30,7 +31,7 @@ pub(super) const KNOBS: &[Knob] = &[
         group: "Planner",
         help: "Durations tried, spaced evenly in their logarithm over the model's range.",
         effect: Effect::Live,
-        applies: is_diffuser,
+        applies: plans_durations,
         kind: count(48.0),
         get: |s| s.plan.durations as f64,
         set: |s, v| s.plan.durations = whole(v, 256.0),
@@ -41,7 +42,7 @@ pub(super) const KNOBS: &[Knob] = &[
         group: "Planner",
         help: "Refine sends one scout to every duration and all other candidates to the shortest that passes; Grid treats all alike.",
         effect: Effect::Live,
-        applies: is_diffuser,
+        applies: plans_durations,
         kind: KnobKind::Choice(&["Refine", "Grid"]),
         get: |s| position(&SEARCHES, &s.plan.search),
         set: |s, v| s.plan.search = SEARCHES[index(v, SEARCHES.len())],
@@ -72,10 +73,10 @@ pub(super) const KNOBS: &[Knob] = &[
         id: "plan.speed_limit",
         title: "Speed limit",
         group: "Planner",
-        help: "A plan is infeasible where its mean speed over six waypoints exceeds this on either axis. The ball reaches 5.2.",
+        help: "A plan is infeasible where its mean speed over six waypoints exceeds this on either axis. The ball of a maze reaches 5.2, that of four rooms 0.8.",
         effect: Effect::Live,
-        applies: is_diffuser,
-        kind: KnobKind::Number { min: 1.0, max: 8.0, step: 0.1, decimals: 1, unit: "/s" },
+        applies: has_goal,
+        kind: KnobKind::Number { min: 0.1, max: 8.0, step: 0.1, decimals: 1, unit: "/s" },
         get: |s| f64::from(s.plan.speed_limit),
         set: |s, v| s.plan.speed_limit = from_zero(v, 1000.0),
     },
@@ -83,10 +84,10 @@ pub(super) const KNOBS: &[Knob] = &[
         id: "plan.selection",
         title: "Selection",
         group: "Planner",
-        help: "Pick the shortest plan that passes: by walls and speed (reads the map), or by speed alone.",
+        help: "Pick the shortest plan that passes, by walls and speed (reads the map) or by speed alone, or the one of the highest predicted return.",
         effect: Effect::Live,
         applies: is_diffuser,
-        kind: KnobKind::Choice(&["Reads the map", "Blind"]),
+        kind: KnobKind::Choice(&["Reads the map", "Blind", "Highest return"]),
         get: |s| position(&SELECTIONS, &s.plan.selection),
         set: |s, v| s.plan.selection = SELECTIONS[index(v, SELECTIONS.len())],
     },
@@ -96,7 +97,7 @@ pub(super) const KNOBS: &[Knob] = &[
         group: "Planner",
         help: "Samples in the smaller request made at every mouse move.",
         effect: Effect::Live,
-        applies: is_diffuser,
+        applies: plans_durations,
         kind: count(96.0),
         get: |s| s.plan.drag_candidates as f64,
         set: |s, v| s.plan.drag_candidates = whole(v, 1024.0),
@@ -105,9 +106,9 @@ pub(super) const KNOBS: &[Knob] = &[
         id: "control.law",
         title: "Follow by",
         group: "Control",
-        help: "Feedback on the planned states, or the actions the model planned where it plans any.",
+        help: "Feedback on the planned states (in a phase plane: the torque that leads to the next one), or the actions the model planned where it plans any.",
         effect: Effect::Live,
-        applies: tracks,
+        applies: follows,
         kind: KnobKind::Choice(&["Feedback", "Planned actions"]),
         get: |s| position(&LAWS, &s.control.law),
         set: |s, v| s.control.law = LAWS[index(v, LAWS.len())],
@@ -119,7 +120,7 @@ pub(super) const KNOBS: &[Knob] = &[
         help: "Force per unit of distance from the planned position. The released code uses 1.",
         effect: Effect::Live,
         applies: tracks,
-        kind: KnobKind::Number { min: 0.0, max: 20.0, step: 0.5, decimals: 1, unit: "" },
+        kind: KnobKind::Number { min: 0.0, max: 30.0, step: 0.5, decimals: 1, unit: "" },
         get: |s| f64::from(s.control.position_gain),
         set: |s, v| s.control.position_gain = from_zero(v, 1e4),
     },
@@ -152,7 +153,7 @@ pub(super) const KNOBS: &[Knob] = &[
         help: "Environment steps between plans, if it replans by the clock.",
         effect: Effect::Live,
         applies: is_diffuser,
-        kind: KnobKind::Number { min: 5.0, max: 200.0, step: 5.0, decimals: 0, unit: "steps" },
+        kind: KnobKind::Number { min: 1.0, max: 200.0, step: 1.0, decimals: 0, unit: "steps" },
         get: |s| s.control.replan_every as f64,
         set: |s, v| s.control.replan_every = whole(v, 100_000.0),
     },
@@ -162,8 +163,8 @@ pub(super) const KNOBS: &[Knob] = &[
         group: "Control",
         help: "Distance from the plan that calls for a new one, if it replans on deviation.",
         effect: Effect::Live,
-        applies: is_diffuser,
-        kind: KnobKind::Number { min: 0.1, max: 2.0, step: 0.1, decimals: 1, unit: "" },
+        applies: has_goal,
+        kind: KnobKind::Number { min: 0.02, max: 2.0, step: 0.02, decimals: 2, unit: "" },
         get: |s| f64::from(s.control.replan_distance),
         set: |s, v| s.control.replan_distance = from_zero(v, 1e4),
     },

@@ -29,7 +29,8 @@ impl<'a> Chain<'a> {
         if self.fraction <= 0.0 {
             return from;
         }
-        mix(from, film.position(self.to, candidate, waypoint), self.fraction)
+        let to = film.position(self.to, candidate, waypoint);
+        if film.view.wraps(from, to) { to } else { mix(from, to, self.fraction) }
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod chain;
 mod field;
+mod ground;
 mod maze;
 mod shot;
 mod table;

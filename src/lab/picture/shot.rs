@@ -1,8 +1,7 @@
 //! A plan at any moment of its making and of its execution, as a drawing.
 
 use super::chain::{Chain, mix};
-use super::maze::{shown_bounds, walls};
-use crate::env::MazeLayout;
+use super::ground::Ground;
 use crate::lab::{Scene, SceneError};
 use crate::picture::{Drawing, Polyline, Speck, Strengths, Waypoint};
 use crate::plan::{Film, Rollout, Via};
@@ -50,6 +49,7 @@ pub struct Shot<'a> {
     past: &'a [[f32; 2]],
     cloud: Cloud,
     max_specks: usize,
+    ground: Ground,
     /// What is the same at every moment.
     base: Drawing,
 }
@@ -64,15 +64,17 @@ impl<'a> Shot<'a> {
         film: &'a Film,
         rollout: Option<&'a Rollout>,
     ) -> Result<Self, SceneError> {
-        let goal_radius = scene.make_environment()?.spec().goal_radius;
-        let layout = MazeLayout::parse(&scene.environment.maze)?;
-        let via = |via: &Via| Waypoint { position: via.position, fraction: via.fraction };
+        let spec = scene.make_environment()?.spec().clone();
+        let ground = Ground::of(scene)?;
+        let via =
+            |via: &Via| Waypoint { position: ground.place(via.position), fraction: via.fraction };
+        let has_goal = !spec.goal_dims.is_empty();
         let base = Drawing {
-            bounds: shown_bounds(&layout),
-            walls: walls(&layout),
-            start: Some(scene.stage.start),
-            goal: Some(scene.stage.goal),
-            goal_radius,
+            bounds: ground.bounds,
+            walls: ground.walls.clone(),
+            start: Some(ground.place(scene.stage.start)),
+            goal: has_goal.then(|| ground.place(scene.stage.goal)),
+            goal_radius: ground.length(spec.goal_radius),
             body_radius: BODY_RADIUS,
             waypoints: scene.stage.via.iter().map(via).collect(),
             title: scene.title.clone(),
@@ -81,7 +83,7 @@ impl<'a> Shot<'a> {
             ..Drawing::default()
         };
         let (past, cloud, max_specks) = (&[][..], Cloud::default(), usize::MAX);
-        Ok(Self { film, rollout, past, cloud, max_specks, base })
+        Ok(Self { film, rollout, past, cloud, max_specks, ground, base })
     }
 
     /// Where the ball has been before it followed this plan.
@@ -146,11 +148,27 @@ impl<'a> Shot<'a> {
 
     fn candidates(&self, chain: &Chain<'_>) -> Vec<Polyline> {
         let film = self.film;
-        let line = |candidate: usize| Polyline {
-            points: (0..film.waypoints).map(|w| chain.position(film, candidate, w)).collect(),
-            feasible: film.candidates.get(candidate).is_none_or(|known| known.feasible),
+        if chain.from.is_empty() {
+            return Vec::new();
+        }
+        let lines = |candidate: usize| {
+            let points: Vec<_> =
+                (0..film.waypoints).map(|w| chain.position(film, candidate, w)).collect();
+            let feasible = film.candidates.get(candidate).is_none_or(|known| known.feasible);
+            self.lines(&points, feasible)
         };
-        if chain.from.is_empty() { Vec::new() } else { self.shown().map(line).collect() }
+        self.shown().flat_map(lines).collect()
+    }
+
+    /// A line of the map in the drawing; several where it goes around an angle.
+    fn lines(&self, points: &[[f32; 2]], feasible: bool) -> Vec<Polyline> {
+        points
+            .chunk_by(|a, b| !self.film.view.wraps(*a, *b))
+            .map(|line| Polyline {
+                points: line.iter().map(|at| self.ground.place(*at)).collect(),
+                feasible,
+            })
+            .collect()
     }
 
     fn specks(&self, chain: &Chain<'_>) -> Vec<Speck> {
@@ -162,7 +180,7 @@ impl<'a> Shot<'a> {
             .flat_map(|candidate| (0..film.waypoints).map(move |waypoint| (candidate, waypoint)))
             .step_by(stride)
             .map(|(candidate, waypoint)| Speck {
-                position: chain.position(film, candidate, waypoint),
+                position: self.ground.place(chain.position(film, candidate, waypoint)),
                 time: waypoint as f32 / last,
             })
             .collect()
@@ -176,9 +194,20 @@ impl<'a> Shot<'a> {
 
     fn chosen(&self) -> Polyline {
         self.film.plan.as_ref().map_or_else(Polyline::default, |plan| Polyline {
-            points: plan.states.iter().filter_map(|state| position(state)).collect(),
+            points: self.until_it_wraps(plan.states.iter()),
             feasible: plan.feasible,
         })
+    }
+
+    /// Places of states up to where an angle goes around: a drawing's line has
+    /// one piece.
+    fn until_it_wraps<'s>(&self, states: impl Iterator<Item = &'s Vec<f32>>) -> Vec<[f32; 2]> {
+        let mut last = None;
+        states
+            .filter_map(|state| position(state))
+            .take_while(|at| !last.replace(*at).is_some_and(|last| self.film.view.wraps(last, *at)))
+            .map(|at| self.ground.place(at))
+            .collect()
     }
 
     fn trail(&self, secs: f32) -> Vec<[f32; 2]> {
@@ -186,18 +215,27 @@ impl<'a> Shot<'a> {
         let dt_secs = self.rollout.map_or(1.0, |rollout| rollout.dt_secs).max(1e-6);
         // A time beyond all others is the last state.
         let so_far = ((secs / dt_secs + 1e-3) as usize).saturating_add(1);
-        self.past
+        let places: Vec<_> = self
+            .past
             .iter()
             .copied()
             .chain(states.iter().take(so_far).filter_map(|state| position(state)))
-            .collect()
+            .collect();
+        // Around an angle the newest piece is shown.
+        let newest = places.chunk_by(|a, b| !self.film.view.wraps(*a, *b)).next_back();
+        newest.unwrap_or_default().iter().map(|at| self.ground.place(*at)).collect()
     }
 
     fn ball(&self, secs: f32) -> Option<[f32; 2]> {
+        self.ball_on_map(secs).map(|at| self.ground.place(at))
+    }
+
+    fn ball_on_map(&self, secs: f32) -> Option<[f32; 2]> {
         let Some(rollout) = self.rollout else { return position(&self.film.request.start) };
         let at = (secs / rollout.dt_secs.max(1e-6)).max(0.0);
         let neighbors = [0, 1].map(|next| rollout.states.get((at as usize).saturating_add(next)));
         match neighbors.map(|state| state.and_then(|state| position(state))) {
+            [Some(a), Some(b)] if rollout.view.wraps(a, b) => Some(a),
             [Some(a), Some(b)] => Some(mix(a, b, at.fract())),
             _ => rollout.states.last().and_then(|state| position(state)),
         }
@@ -223,7 +261,11 @@ fn caption(scene: &Scene, film: &Film, rollout: Option<&Rollout>) -> String {
     match &film.plan {
         Some(plan) => {
             let feasible = film.candidates.iter().filter(|one| one.feasible).count();
-            parts.push(format!("{n} candidates, {feasible} feasible"));
+            let chosen = film.chosen.and_then(|index| film.candidates.get(index));
+            parts.push(match chosen.and_then(|chosen| chosen.predicted_return) {
+                Some(value) => format!("{n} candidates, predicted return {value:.1}"),
+                None => format!("{n} candidates, {feasible} feasible"),
+            });
             let secs = plan.duration_steps * plan.dt_secs;
             parts.push(format!("plan of {secs:.2} s"));
             parts.push(format!("planned in {:.0} ms", film.wall_ms));
@@ -234,6 +276,10 @@ fn caption(scene: &Scene, film: &Film, rollout: Option<&Rollout>) -> String {
         match rollout.arrival_step {
             Some(step) => {
                 parts.push(format!("arrives after {:.2} s", step as f32 * rollout.dt_secs));
+            }
+            None if film.request.goal.is_empty() => {
+                let total: f32 = rollout.rewards.iter().sum();
+                parts.push(format!("return {total:.1}"));
             }
             None if rollout.finished => parts.push("does not arrive".to_owned()),
             None => {}
@@ -272,6 +318,7 @@ pub(super) mod tests {
             peak_speed: 1.0,
             roughness: 0.0,
             feasible,
+            predicted_return: None,
         };
         let states = vec![vec![1.0, 1.1], vec![1.2, 1.3], vec![1.4, 1.5]];
         let scene = scene();
@@ -289,6 +336,7 @@ pub(super) mod tests {
             waypoints: 3,
             dims: 2,
             observation_offset: 0,
+            view: crate::env::StateView::default(),
             durations: [20.0, 20.0].into(),
             steps: vec![step(1.0, 1.0), step(0.6, 0.5)],
             total_steps: 2,
@@ -317,6 +365,7 @@ pub(super) mod tests {
             arrival_step: Some(30),
             contact_steps: 0,
             dt_secs: 0.01,
+            view: crate::env::StateView::default(),
             finished: true,
         }
     }

@@ -1,15 +1,15 @@
 //! The chosen plan in numbers.
 
-use crate::env::Dimension;
+use crate::env::StateDimension;
 use crate::plan::Plan;
 
 /// A plan's states at the environment's steps, one a row: seconds, then every
-/// dimension of an observation under its name.
-pub fn csv(plan: &Plan, dimensions: &[Dimension]) -> String {
+/// coordinate of a state under its name.
+pub fn csv(plan: &Plan, dimensions: &[StateDimension]) -> String {
     let mut text = String::from("secs");
     for dimension in dimensions {
         text.push(',');
-        text.push_str(dimension.name);
+        text.push_str(&dimension.name);
     }
     text.push('\n');
     for (step, state) in plan.states.iter().enumerate() {
@@ -28,7 +28,14 @@ mod tests {
     #[test]
     fn a_row_is_a_state_at_its_time() {
         let plan = film().plan.unwrap();
-        let dimensions = ["x", "y"].map(|name| Dimension { name, unit: "m" });
+        let dimensions = ["x", "y"].map(|name| StateDimension {
+            name: name.into(),
+            unit: "m".into(),
+            low: 0.0,
+            high: 1.0,
+            periodic: false,
+            rate_of: None,
+        });
         let text = csv(&plan, &dimensions);
         let rows: Vec<&str> = text.lines().collect();
         assert_eq!(rows[0], "secs,x,y");

@@ -50,9 +50,9 @@ pub(super) fn prepare(
     let silent = &mut |_| ControlFlow::Continue(());
     Ok(match model {
         ModelNumbers::Diffuser(config) => {
-            let episodes = source.episodes(environment, on_collected)?;
+            let episodes = source.episodes(environment, &config.policies, on_collected)?;
             let windows = Windows::new(Arc::new(episodes), config.windows())?;
-            let others = others.episodes(environment, silent);
+            let others = others.episodes(environment, &config.policies, silent);
             let normalizer = windows.normalizer().clone();
             let held_out = others.and_then(|others| windows.of_others(&others));
             let learner = DiffuserLearner::new(config.clone(), windows, seed, device)

@@ -296,7 +296,7 @@ impl Pilot<'_> {
         let config = &self.model.config;
         let mut tokens = self.model.state_tokens(&environment.observation())?;
         let mut control = self.request.control.clone();
-        let spec = environment.spec();
+        let spec = environment.spec().clone();
         // Feedback needs planned positions and velocities.
         let sees_all = config.observation.len() == spec.observation.len();
         let is_mechanical = spec.state.len() == 2 * spec.action.len();
@@ -308,7 +308,7 @@ impl Pilot<'_> {
         let mut reward = 0.0;
         for step in 0..config.stride {
             let state = environment.state();
-            let (_, action) = follow::command(&control, plan, &state, first + step);
+            let (_, action) = follow::command(&spec, &control, plan, &state, first + step);
             let paid = environment.step(&action);
             for (mean, value) in mean.iter_mut().zip(&action) {
                 *mean += value / config.stride as f32;

@@ -393,12 +393,7 @@ impl egui_wgpu::CallbackTrait for Draw {
 }
 
 /// A shape that draws `batch` over `rect`, which is what `view` maps to.
-pub fn callback(
-    rect: egui::Rect,
-    mut batch: Batch,
-    view: View,
-    renderer: Renderer,
-) -> egui::Shape {
+pub fn callback(rect: egui::Rect, mut batch: Batch, view: View, renderer: Renderer) -> egui::Shape {
     if let Renderer::Card { side } | Renderer::Software { side } = renderer {
         batch.slot += u64::from(side) * SLOTS_A_SIDE;
     }

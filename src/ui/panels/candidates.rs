@@ -2,6 +2,7 @@
 
 use eframe::egui::{Mesh, Rect, Sense, Shape, Ui, pos2, vec2};
 
+use crate::plan::Film;
 use crate::ui::app::App;
 use crate::ui::theme::Colors;
 use crate::ui::widgets::{fact, muted};
@@ -17,6 +18,9 @@ pub fn show(app: &mut App, ui: &mut Ui) {
     let n = film.n_candidates();
     let feasible = film.candidates.iter().filter(|candidate| candidate.feasible).count();
     strip(ui, &film);
+    if !app.place.has_goal() {
+        return returns(app, ui, &film);
+    }
     fact(ui, "feasible", format!("{feasible} of {n}"));
     let Some(plan) = &film.plan else { return };
     let dt = plan.dt_secs;
@@ -42,21 +46,60 @@ pub fn show(app: &mut App, ui: &mut Ui) {
     }
 }
 
-/// One bar per candidate: its duration, and whether it can be followed.
-fn strip(ui: &mut Ui, film: &crate::plan::Film) {
+/// What was predicted of the candidates, and what the episode earned.
+fn returns(app: &App, ui: &mut Ui, film: &Film) {
+    let predicted: Vec<f32> =
+        film.candidates.iter().filter_map(|candidate| candidate.predicted_return).collect();
+    let chosen = film.chosen.and_then(|index| film.candidates.get(index)?.predicted_return);
+    if let Some(chosen) = chosen {
+        fact(ui, "predicted return", format!("{chosen:.1}"));
+        let mean = predicted.iter().sum::<f32>() / predicted.len().max(1) as f32;
+        let worst = predicted.iter().copied().fold(f32::INFINITY, f32::min);
+        fact(ui, "mean of all, worst", format!("{mean:.1}, {worst:.1}"));
+    }
+    let Some(plan) = &film.plan else { return };
+    let secs = plan.duration_steps * plan.dt_secs;
+    fact(ui, "horizon", format!("{secs:.2} s ({:.0} steps)", plan.duration_steps + 1.0));
+    if let Some(rollout) = app.live.rollout() {
+        fact(ui, "episode return", format!("{:.1}", rollout.rewards.iter().sum::<f32>()));
+        fact(ui, "plans followed", rollout.plans.len().to_string());
+    }
+}
+
+/// How high each candidate's bar is, 0 to 1: its predicted return where the
+/// model predicts it, else its duration.
+fn heights(film: &Film) -> Vec<f32> {
+    let returns: Option<Vec<f32>> =
+        film.candidates.iter().map(|candidate| candidate.predicted_return).collect();
+    match returns.filter(|returns| !returns.is_empty()) {
+        Some(returns) => {
+            let low = returns.iter().copied().fold(f32::INFINITY, f32::min);
+            let high = returns.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            returns.iter().map(|value| (value - low) / (high - low).max(1e-6)).collect()
+        }
+        None => {
+            let longest = film.durations.iter().copied().fold(1.0_f32, f32::max);
+            film.candidates.iter().map(|candidate| candidate.duration_steps / longest).collect()
+        }
+    }
+}
+
+/// One bar per candidate: its predicted return or its duration, and whether it
+/// can be followed.
+fn strip(ui: &mut Ui, film: &Film) {
     let colors = Colors::of(ui.ctx());
     let (rect, response) =
         ui.allocate_exact_size(vec2(ui.available_width(), STRIP_HEIGHT), Sense::hover());
     let n = film.candidates.len();
-    let longest = film.durations.iter().copied().fold(1.0_f32, f32::max);
+    let heights = heights(film);
     if n == 0 {
         return;
     }
     let width = rect.width() / n as f32;
     // One mesh: a hundred rounded rectangles would be thousands of triangles.
     let mut mesh = Mesh::default();
-    for (index, candidate) in film.candidates.iter().enumerate() {
-        let height = rect.height() * (candidate.duration_steps / longest).clamp(0.05, 1.0);
+    for (index, (candidate, height)) in film.candidates.iter().zip(heights).enumerate() {
+        let height = rect.height() * height.clamp(0.05, 1.0);
         let left = rect.left() + index as f32 * width;
         let bar = Rect::from_min_max(
             pos2(left, rect.bottom() - height),
@@ -70,7 +113,11 @@ fn strip(ui: &mut Ui, film: &crate::plan::Film) {
         mesh.add_colored_rect(bar, ink);
     }
     ui.painter().add(Shape::mesh(mesh));
-    response.on_hover_text(
-        "One bar per candidate, as high as it is long. White is chosen, blue feasible, red not.",
-    );
+    let is_worth = film.candidates.iter().any(|candidate| candidate.predicted_return.is_some());
+    response.on_hover_text(match is_worth {
+        true => "One bar per candidate, as high as its predicted return. White is chosen.",
+        false => {
+            "One bar per candidate, as high as it is long. White is chosen, blue feasible, red not."
+        }
+    });
 }

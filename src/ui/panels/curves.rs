@@ -26,16 +26,28 @@ pub fn show(app: &mut App, ui: &mut Ui) {
     let rollout = app.live.rollout().cloned();
     let rollout = rollout.as_deref();
     let now = app.transport.time_secs;
-    plot(ui, "position", "", [0, 1], &plan, rollout, now);
-    plot(ui, "velocity", "/s", [2, 3], &plan, rollout, now);
-    legend(ui);
+    let spec = &app.place.spec;
+    if spec.goal_dims.is_empty() {
+        // Coordinates of different units, one to a plot.
+        let names = ["angle", "speed"];
+        for (dim, name) in names.into_iter().enumerate() {
+            let unit = spec.state.get(dim).map_or("", |known| known.unit.as_str());
+            plot(ui, name, unit, &[dim], &plan, rollout, now);
+        }
+        return legend(ui, &[]);
+    }
+    plot(ui, "position", "", &[0, 1], &plan, rollout, now);
+    if spec.has_velocities() {
+        plot(ui, "velocity", "/s", &[2, 3], &plan, rollout, now);
+    }
+    legend(ui, &["x", "y"]);
 }
 
 fn plot(
     ui: &mut Ui,
     name: &'static str,
-    unit: &'static str,
-    dims: [usize; 2],
+    unit: &str,
+    dims: &[usize],
     plan: &Plan,
     rollout: Option<&Rollout>,
     now: f32,
@@ -74,7 +86,7 @@ fn plot(
         .include_x(f64::from(plan.duration_steps * plan.dt_secs))
         .set_margin_fraction(egui::vec2(0.01, 0.08))
         .show(ui, |plot| {
-            for (index, dim) in dims.into_iter().enumerate() {
+            for (index, dim) in dims.iter().copied().enumerate() {
                 let ink = colors.coordinate(index);
                 let planned = series(&plan.states, dim, plan.dt_secs, f32::INFINITY);
                 plot.line(line("planned", index, planned, ink.gamma_multiply(0.7), 1.0, true));
@@ -142,11 +154,11 @@ fn series(states: &[Vec<f32>], dim: usize, dt_secs: f32, until_secs: f32) -> Vec
         .collect()
 }
 
-fn legend(ui: &mut Ui) {
+fn legend(ui: &mut Ui, names: &[&str]) {
     let colors = Colors::of(ui.ctx());
     ui.horizontal(|ui| {
         ui.spacing_mut().item_spacing.x = 4.0;
-        for (index, name) in ["x", "y"].into_iter().enumerate() {
+        for (index, name) in names.iter().copied().enumerate() {
             let (rect, _) = ui.allocate_exact_size(egui::vec2(12.0, 8.0), egui::Sense::hover());
             let stroke = egui::Stroke::new(2.0, colors.coordinate(index));
             ui.painter().hline(rect.x_range(), rect.center().y, stroke);

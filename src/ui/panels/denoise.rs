@@ -95,7 +95,11 @@ fn which(app: &mut App, ui: &mut Ui) {
 }
 
 fn strip(app: &mut App, ui: &mut Ui, film: &Arc<Film>) {
-    let [x_min, y_min, x_max, y_max] = walls::shown_bounds(&app.place.layout);
+    let [x_min, y_min, x_max, y_max] = match app.place.is_maze() {
+        true => walls::shown_bounds(&app.place.layout),
+        // A square shows rooms and phase planes.
+        false => [0.0, 0.0, 1.0, 1.0],
+    };
     let width = (ui.available_width() - GAP * (COLUMNS - 1) as f32) / COLUMNS as f32;
     let aspect = ((x_max - x_min) / (y_max - y_min).max(1e-3)).clamp(0.4, 1.4);
     let size = vec2(width.floor(), (width * aspect).floor());
@@ -149,10 +153,23 @@ fn paint(
     is_here: bool,
 ) {
     let colors = Colors::of(ui.ctx());
-    let camera = Camera::fit(rect.shrink(1.0), walls::shown_bounds(&app.place.layout));
     let painter = ui.painter_at(rect);
     let (renderer, slot) = (app.renderer(), SLOT + 3 * index as u64);
-    if let Some(still) = app.strip.stills.get_mut(index) {
+    let camera = match app.place.is_maze() {
+        true => Camera::fit(rect.shrink(1.0), walls::shown_bounds(&app.place.layout)),
+        false => {
+            painter.rect_filled(rect, 4.0, colors.floor());
+            let camera = whole_plane(app, rect.shrink(1.0));
+            for ends in &app.place.capsules {
+                let ends = ends.map(|end| camera.screen_from_world(end));
+                painter.line_segment(ends, Stroke::new(2.5, colors.wall()));
+            }
+            camera
+        }
+    };
+    if app.place.is_maze()
+        && let Some(still) = app.strip.stills.get_mut(index)
+    {
         still.update(&app.place.layout, &camera, colors, ui.pixels_per_point(), walls::flat);
         still.paint(&painter, slot + 2, renderer);
     }
@@ -168,4 +185,12 @@ fn paint(
     let stroke =
         if is_here { Stroke::new(1.5, colors.accent()) } else { Stroke::new(1.0, colors.line()) };
     painter.rect_stroke(rect, 4.0, stroke, StrokeKind::Inside);
+}
+
+/// The camera that shows the whole map of the first two state coordinates.
+fn whole_plane(app: &App, rect: Rect) -> Camera {
+    let [x_min, y_min, x_max, y_max] = app.place.workspace.bounds();
+    let [across, up] = [rect.width() / (x_max - x_min), rect.height() / (y_max - y_min)];
+    let zero = rect.left_bottom() + vec2(-x_min * across, y_min * up);
+    Camera::of_axes(rect, zero, [vec2(across, 0.0), vec2(0.0, -up)])
 }

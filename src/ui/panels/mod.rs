@@ -25,7 +25,7 @@ use super::app::App;
 use super::theme::strong;
 use super::{stage, theme, transport, workspace};
 use crate::lab::Scene;
-use crate::lab::knobs::{is_diffuser, is_gamma, is_trajectory};
+use crate::lab::knobs::{has_goal, is_diffuser, is_gamma, is_trajectory};
 
 /// Sections of the inspector that hold the knobs of the group of that name.
 const OCCUPANCY: &str = "Occupancy";
@@ -63,7 +63,7 @@ pub const CONTROLS: &[Section] = &[
         id: "waypoints",
         title: "Waypoints",
         help: "Points the plan must pass: start and goal are two cases of the same constraint.",
-        applies: is_diffuser,
+        applies: has_goal,
         show: waypoints::show,
     },
 ];

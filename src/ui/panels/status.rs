@@ -11,6 +11,9 @@ use crate::ui::stage::field;
 use crate::ui::theme::{Colors, small};
 use crate::ui::widgets::muted;
 
+const MAP_HELP: &str =
+    "Published planners pick no plan by the walls; compare with the blind selection.";
+
 /// Show the line.
 pub fn show(app: &mut App, ui: &mut Ui) {
     let colors = Colors::of(ui.ctx());
@@ -22,17 +25,32 @@ pub fn show(app: &mut App, ui: &mut Ui) {
     ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
         ui.spacing_mut().item_spacing.x = 24.0;
         ui.label(figure(ui, &planning(status)));
-        ui.label(figure(ui, &success(status.reached, status.trials)))
-            .on_hover_text("Rollouts that reached their goal, with one standard error.");
-        let note = match selection {
-            Selection::ReadsMap => "selection reads the map",
-            Selection::Blind => "selection never looks at the map",
+        if app.place.spec.goal_dims.is_empty() {
+            earned(app, ui);
+        } else {
+            ui.label(figure(ui, &success(status.reached, status.trials)))
+                .on_hover_text("Rollouts that reached their goal, with one standard error.");
+        }
+        let (note, help) = match selection {
+            Selection::ReadsMap => ("selection reads the map", MAP_HELP),
+            Selection::Blind => ("selection never looks at the map", MAP_HELP),
+            Selection::Return => (
+                "selection by predicted return",
+                "The candidate whose return the model predicts to be highest is followed.",
+            ),
         };
-        ui.label(muted(ui, note)).on_hover_text(
-            "Published planners pick no plan by the walls; compare with the blind selection.",
-        );
+        ui.label(muted(ui, note)).on_hover_text(help);
         weights(app, ui, colors);
     });
+}
+
+/// What the episode on the stage has paid so far, up to the clock.
+fn earned(app: &App, ui: &mut Ui) {
+    let Some(rollout) = app.live.rollout() else { return };
+    let step = (app.transport.time_secs / rollout.dt_secs.max(1e-6)).round() as usize;
+    let total: f32 = rollout.rewards.iter().take(step).sum();
+    ui.label(figure(ui, &format!("return {total:.1}")))
+        .on_hover_text("The sum of the rewards up to the clock.");
 }
 
 /// Device and weights, at the right.

@@ -1,10 +1,10 @@
-//! From the maze's coordinates to the screen and back.
+//! From the world's coordinates to the screen and back.
 //!
 //! Rows of a maze's text run along x, so x points down and y to the right: the
 //! stage looks like the text in the scene file and like the figures in the
-//! literature.
+//! literature. Elsewhere x runs to the right and y up.
 
-use eframe::egui::{Pos2, Rect, Vec2, pos2};
+use eframe::egui::{Pos2, Rect, Vec2, vec2};
 
 use crate::ui::layers::View;
 
@@ -49,6 +49,7 @@ impl Look {
     pub fn camera(&self, rect: Rect, bounds: [f32; 4]) -> Camera {
         let mut camera = Camera::fit(rect, bounds);
         camera.scale *= self.zoom;
+        camera.axes = camera.axes.map(|axis| axis * self.zoom);
         camera.origin += self.pan;
         camera
     }
@@ -63,7 +64,10 @@ pub struct Camera {
     center: [f32; 2],
     /// Screen position of `center`.
     origin: Pos2,
-    /// Screen points per world unit.
+    /// Screen points along a unit of x, and along one of y; perpendicular, each
+    /// along an axis of the screen.
+    axes: [Vec2; 2],
+    /// Screen points per world unit, of the coordinate that runs across.
     pub scale: f32,
 }
 
@@ -74,7 +78,15 @@ impl Camera {
         let (height, width) = ((x_max - x_min).max(1e-3), (y_max - y_min).max(1e-3));
         let scale = (rect.width() / width).min(rect.height() / height).max(1e-3);
         let center = [(x_min + x_max) / 2.0, (y_min + y_max) / 2.0];
-        Self { rect, center, origin: rect.center(), scale }
+        let axes = [vec2(0.0, scale), vec2(scale, 0.0)];
+        Self { rect, center, origin: rect.center(), axes, scale }
+    }
+
+    /// The map with the world's zero at `zero` and these screen vectors along
+    /// its coordinates, filling `rect`.
+    pub fn of_axes(rect: Rect, zero: Pos2, axes: [Vec2; 2]) -> Self {
+        let scale = axes[0].x.abs().max(axes[1].x.abs());
+        Self { rect, center: [0.0; 2], origin: zero, axes, scale }
     }
 
     /// The same map, filling `rect` instead.
@@ -85,32 +97,27 @@ impl Camera {
 
     /// Where a world position is on the screen.
     pub fn screen_from_world(&self, [x, y]: [f32; 2]) -> Pos2 {
-        pos2(
-            self.origin.x + (y - self.center[1]) * self.scale,
-            self.origin.y + (x - self.center[0]) * self.scale,
-        )
+        let [along_x, along_y] = self.axes;
+        self.origin + along_x * (x - self.center[0]) + along_y * (y - self.center[1])
     }
 
     /// What world position is at a screen position.
     pub fn world_from_screen(&self, at: Pos2) -> [f32; 2] {
-        [
-            (at.y - self.origin.y) / self.scale + self.center[0],
-            (at.x - self.origin.x) / self.scale + self.center[1],
-        ]
+        let off = at - self.origin;
+        [0, 1].map(|i| {
+            let axis = self.axes[i];
+            self.center[i] + off.dot(axis) / axis.length_sq().max(1e-12)
+        })
     }
 
     /// The same map for a GPU layer that fills [`Camera::rect`].
     pub fn view(&self, pixels_per_point: f32, opacity: f32) -> View {
-        let to_clip_x = 2.0 / self.rect.width();
-        let to_clip_y = -2.0 / self.rect.height();
-        let from_center = self.origin - self.rect.center();
-        let at_zero = [
-            from_center.x - self.center[1] * self.scale,
-            from_center.y - self.center[0] * self.scale,
-        ];
+        let (to_clip_x, to_clip_y) = (2.0 / self.rect.width(), -2.0 / self.rect.height());
+        let at_zero = self.screen_from_world([0.0, 0.0]) - self.rect.center();
+        let [along_x, along_y] = self.axes;
         View {
-            row_x: [0.0, self.scale * to_clip_x, at_zero[0] * to_clip_x, 0.0],
-            row_y: [self.scale * to_clip_y, 0.0, at_zero[1] * to_clip_y, 0.0],
+            row_x: [along_x.x * to_clip_x, along_y.x * to_clip_x, at_zero.x * to_clip_x, 0.0],
+            row_y: [along_x.y * to_clip_y, along_y.y * to_clip_y, at_zero.y * to_clip_y, 0.0],
             extent: [
                 self.rect.width() * pixels_per_point,
                 self.rect.height() * pixels_per_point,
@@ -124,7 +131,7 @@ impl Camera {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use eframe::egui;
+    use eframe::egui::{self, pos2};
 
     const BOUNDS: [f32; 4] = [-0.7, -0.7, 8.3, 11.3];
 

@@ -141,12 +141,18 @@ impl<'a> Sample<'a> {
     }
 
     fn position(&self, film: &Film, candidate: usize, waypoint: usize) -> [f32; 2] {
-        let from = film.position(self.from, candidate, waypoint);
+        let from = film.observation(self.from, candidate, waypoint);
         if self.fraction <= 0.0 {
-            return from;
+            return film.view.plane(from);
         }
-        let to = film.position(self.to, candidate, waypoint);
-        [0, 1].map(|i| from[i] + (to[i] - from[i]) * self.fraction)
+        let to = film.observation(self.to, candidate, waypoint);
+        // The first four numbers hold the first two coordinates in any case.
+        let mut mixed = [0.0; 4];
+        let n = from.len().min(to.len()).min(mixed.len());
+        for ((mixed, from), to) in mixed.iter_mut().zip(from).zip(to) {
+            *mixed = from + (to - from) * self.fraction;
+        }
+        film.view.plane(&mixed[..n])
     }
 }
 
@@ -201,12 +207,22 @@ fn ribbons(film: &Film, sample: &Sample<'_>, colors: Colors, style: &CloudStyle)
             if feasible != pass {
                 continue;
             }
-            let alpha = clarity * style.strength * if feasible { 0.36 } else { 0.15 };
-            ribbons.line((0..film.waypoints).map(|waypoint| {
-                let tone = if feasible { time_color(fraction(film, waypoint)) } else { infeasible };
-                let color = tone.with_alpha(alpha).to_array();
-                (sample.position(film, candidate, waypoint), color, style.width)
-            }));
+            // A few plans may each be as visible as many together.
+            let few = (96.0 / film.n_candidates().max(1) as f32).sqrt().clamp(1.0, 2.0);
+            let alpha = clarity * style.strength * few * if feasible { 0.36 } else { 0.15 };
+            let points: Vec<_> = (0..film.waypoints)
+                .map(|waypoint| {
+                    let time = time_color(fraction(film, waypoint));
+                    let tone = if feasible { time } else { infeasible };
+                    let color = tone.with_alpha(alpha).to_array();
+                    (sample.position(film, candidate, waypoint), color, style.width)
+                })
+                .collect();
+            // An angle that goes around leaves at one side and comes in at the
+            // other.
+            for line in points.chunk_by(|a, b| !film.view.wraps(a.0, b.0)) {
+                ribbons.line(line.iter().copied());
+            }
         }
     }
     ribbons

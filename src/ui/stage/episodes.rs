@@ -10,8 +10,8 @@ use super::cloud;
 use super::field::paint;
 use super::field::pane::Pane;
 use super::things;
-use crate::lab::branches::lines;
 use crate::env::EnvironmentSpec;
+use crate::lab::branches::lines;
 use crate::lab::episodes::EpisodesFrame;
 use crate::picture::Rgba;
 use crate::ui::app::App;
@@ -151,7 +151,7 @@ pub fn show(app: &mut App, ui: &Ui, painter: &Painter, map: Map<'_>, index: usiz
         draw(2, layer.generation, &layer.ribbons);
     }
     if let Some([x, y, ..]) = data.agent() {
-        things::agent(painter, map.screen([*x, *y]), place.spec.id, map.scale(), colors);
+        things::agent(painter, map.screen([*x, *y]), place.body_radius(), map.scale(), colors);
     }
 }
 

@@ -6,7 +6,7 @@ use eframe::egui::{
 use eframe::egui::{Role, Sense, Ui, WidgetInfo, vec2};
 
 use super::camera::Camera;
-use super::{Drag, Handle, Tool};
+use super::{Drag, Handle, Tool, field};
 use crate::plan::Via;
 use crate::ui::app::App;
 use crate::ui::history::EditTag;
@@ -27,10 +27,14 @@ pub fn background(app: &mut App, ui: &Ui, response: &Response, camera: &Camera) 
     if app.stage.is_mirror {
         return;
     }
-    zoom_and_pan(app, ui, response, camera);
-    match app.stage.tool {
+    match super::plane(app) {
+        Some(pane) => field::input::zoom_and_pan(app, ui, response, &[pane]),
+        None => zoom_and_pan(app, ui, response, camera),
+    }
+    let tool = if app.place.is_maze() { app.stage.tool } else { Tool::Move };
+    match tool {
         Tool::Move => {
-            let wants_waypoint = ui.input(|input| input.modifiers.shift);
+            let wants_waypoint = ui.input(|input| input.modifiers.shift) && app.place.has_goal();
             if response.clicked()
                 && wants_waypoint
                 && let Some(at) = response.interact_pointer_pos()
@@ -109,7 +113,7 @@ pub fn handles(app: &mut App, ui: &Ui, camera: &Camera) {
     if app.stage.is_mirror {
         return;
     }
-    if app.stage.tool != Tool::Move {
+    if app.stage.tool != Tool::Move && app.place.is_maze() {
         return;
     }
     let stage = app.stage_now();
@@ -122,7 +126,9 @@ pub fn handles(app: &mut App, ui: &Ui, camera: &Camera) {
         }
     }
     handle(app, ui, camera, Handle::Start, stage.start, "Start");
-    handle(app, ui, camera, Handle::Goal, stage.goal, "Goal");
+    if app.place.has_goal() {
+        handle(app, ui, camera, Handle::Goal, stage.goal, "Goal");
+    }
 }
 
 fn handle(
@@ -159,13 +165,24 @@ fn handle(
         drop_handle(app);
     }
     if response.has_focus() {
-        nudge(app, ui.ctx(), id, which, position);
+        match super::plane(app) {
+            Some(pane) => {
+                if let Some(position) = field::input::nudged(app, ui, id, &pane, position) {
+                    place(app, which, position);
+                }
+            }
+            None => nudge(app, ui.ctx(), id, which, position),
+        }
     }
     response
 }
 
 fn drag_to(app: &mut App, handle: Handle, camera: &Camera, at: Pos2) {
-    let wanted = camera.world_from_screen(at);
+    drag_to_place(app, handle, camera.world_from_screen(at));
+}
+
+/// Drag something to the legal place nearest to the wanted one.
+pub(super) fn drag_to_place(app: &mut App, handle: Handle, wanted: [f32; 2]) {
     let Some(position) = app.place.legal(wanted) else { return };
     let drag = Drag { handle, position };
     if app.stage.drag == Some(drag) {
@@ -204,7 +221,7 @@ fn begin_drag(app: &mut App, handle: Handle) {
 }
 
 /// The drag ended: the scene learns where.
-fn drop_handle(app: &mut App) {
+pub(super) fn drop_handle(app: &mut App) {
     app.transport.held = false;
     let Some(drag) = app.stage.drag.take() else { return };
     place(app, drag.handle, drag.position);

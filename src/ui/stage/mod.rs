@@ -1,5 +1,5 @@
-//! The stage: the maze, what the model makes of it, and everything that can be
-//! dragged.
+//! The stage: the maze, rooms or phase plane, what the model makes of it, and
+//! everything that can be dragged.
 
 pub mod camera;
 pub mod cloud;
@@ -8,11 +8,12 @@ pub mod field;
 pub mod input;
 mod overlay;
 pub mod still;
+mod swing;
 mod things;
 pub mod tree;
 pub mod walls;
 
-use eframe::egui::{self, Rect, Sense, Ui};
+use eframe::egui::{self, Painter, Rect, Sense, Ui};
 
 use crate::lab::scene::StageConfig;
 
@@ -20,6 +21,7 @@ use super::app::App;
 use super::theme::Colors;
 use camera::{Camera, Look};
 use cloud::{Cloud, CloudStyle};
+use field::pane::{Arrangement, Pane};
 use still::Still;
 use things::Curves;
 
@@ -129,9 +131,29 @@ impl Stage {
     }
 }
 
+/// The map on a stage that shows no maze, once it was shown.
+pub fn plane(app: &App) -> Option<Pane> {
+    if app.place.is_maze() {
+        return None;
+    }
+    arrangement(app, app.stage.rect?).panes.first().copied()
+}
+
+fn arrangement(app: &App, rect: Rect) -> Arrangement {
+    Arrangement::new(rect, 1, &app.place, &app.stage.camera)
+}
+
+/// Whether walls can be painted on the stage.
+fn has_tools(app: &App) -> bool {
+    app.place.is_maze() && !field::is_here(app)
+}
+
 /// The camera for an app's stage, once it was shown.
 pub fn camera(app: &App) -> Option<Camera> {
     let rect = app.stage.rect?;
+    if let Some(pane) = plane(app) {
+        return Some(pane.camera());
+    }
     let bounds = walls::shown_bounds(&app.place.layout);
     Some(app.stage.camera.camera(inner(rect), bounds).within(rect))
 }
@@ -155,13 +177,18 @@ pub fn show(app: &mut App, ui: &mut Ui) {
     let response = ui.allocate_rect(rect, Sense::click_and_drag());
     let Some(camera) = camera(app) else { return };
     let colors = Colors::of(ui.ctx());
-    let painter = ui.painter_at(rect);
-    let renderer = app.renderer();
-    let ground = &mut app.stage.ground;
-    ground.update(&app.place.layout, &camera, colors, ui.pixels_per_point(), walls::shapes);
-    ground.paint(&painter, GROUND_SLOT, renderer);
-    overlay::ticks(app, &painter, &camera, colors);
-    let map = episodes::Map::Camera(&camera);
+    let pane = plane(app);
+    let painter = match &pane {
+        Some(pane) => {
+            ui.painter_at(rect).rect_filled(rect, 0.0, colors.background());
+            tree::ground(app, ui, pane, colors)
+        }
+        None => maze(app, ui, rect, &camera, colors),
+    };
+    let map = match &pane {
+        Some(pane) => episodes::Map::Pane(pane),
+        None => episodes::Map::Camera(&camera),
+    };
     episodes::ground(app, ui, &painter, map, 0);
     paint_plans(app, ui, &painter, &camera, colors);
     let is_recording = episodes::lead(app, ui, &response, |at| Some(map.world(at)));
@@ -174,7 +201,21 @@ pub fn show(app: &mut App, ui: &mut Ui) {
         things::ball(app, &painter, &camera, colors);
     }
     episodes::show(app, ui, &painter, map, 0);
+    if let Some(drawing) = pane.as_ref().and_then(|_| arrangement(app, rect).pendulum) {
+        swing::show(app, ui, drawing);
+    }
     overlay::show(app, ui, rect, &camera);
+}
+
+/// The maze and its ticks. Returns a painter for what is on it.
+fn maze(app: &mut App, ui: &Ui, rect: Rect, camera: &Camera, colors: Colors) -> Painter {
+    let painter = ui.painter_at(rect);
+    let renderer = app.renderer();
+    let ground = &mut app.stage.ground;
+    ground.update(&app.place.layout, camera, colors, ui.pixels_per_point(), walls::shapes);
+    ground.paint(&painter, GROUND_SLOT, renderer);
+    overlay::ticks(app, &painter, camera, colors);
+    painter
 }
 
 fn paint_plans(app: &mut App, ui: &Ui, painter: &egui::Painter, camera: &Camera, colors: Colors) {

@@ -6,6 +6,7 @@ use eframe::egui::{Shape, Stroke, Ui, pos2, vec2};
 
 use super::Tool;
 use super::camera::Camera;
+use super::field::axes::symbol;
 use super::walls;
 use crate::lab::Phase;
 use crate::ui::app::{App, Proposal};
@@ -59,7 +60,7 @@ pub fn show(app: &mut App, ui: &mut Ui, rect: Rect, camera: &Camera) {
     tools(app, ui, rect, colors);
     notes(app, ui, rect, colors);
     legend(app, ui, rect, colors);
-    pointer(ui, rect, camera, colors);
+    pointer(app, ui, rect, camera, colors);
     drop_hint(ui, rect, colors);
 }
 
@@ -81,13 +82,13 @@ pub(super) fn tools(app: &mut App, ui: &Ui, rect: Rect, colors: Colors) {
                         (Icon::Brush, "tool-paint", Tool::Paint),
                         (Icon::Eraser, "tool-erase", Tool::Erase),
                     ] {
-                        if super::field::is_here(app) {
+                        if !super::has_tools(app) {
                             continue;
                         }
                         let selected = app.stage.tool == tool;
                         tool_button(app, ui, icon, id, selected, true);
                     }
-                    if !super::field::is_here(app) {
+                    if super::has_tools(app) {
                         ui.add_space(GRID);
                     }
                     let (undo, redo) = (app.history.undoable(), app.history.redoable());
@@ -183,6 +184,10 @@ fn legend(app: &App, ui: &Ui, rect: Rect, colors: Colors) {
         (colors.infeasible(), 1.5, "infeasible"),
         (colors.trail(), 3.0, "executed"),
     ] {
+        // Without walls and a goal every plan can be followed.
+        if text == "infeasible" && !app.place.has_goal() {
+            continue;
+        }
         if x > rect.right() - LEGEND_END {
             break;
         }
@@ -210,13 +215,20 @@ pub(super) fn ramp(painter: &Painter, rect: Rect) {
     painter.add(Shape::mesh(mesh));
 }
 
-fn pointer(ui: &Ui, rect: Rect, camera: &Camera, colors: Colors) {
+fn pointer(app: &App, ui: &Ui, rect: Rect, camera: &Camera, colors: Colors) {
     let Some(at) = ui.input(|input| input.pointer.hover_pos()).filter(|at| rect.contains(*at))
     else {
         return;
     };
-    let [x, y] = camera.world_from_screen(at);
-    let text = format!("x {x:5.2}  y {y:5.2}");
+    if super::plane(app).is_some_and(|pane| !pane.plot.contains(at)) {
+        return;
+    }
+    let names = app.place.spec.state.iter().map(|dimension| symbol(&dimension.name));
+    let text: Vec<String> = names
+        .zip(camera.world_from_screen(at))
+        .map(|(name, value)| format!("{name} {value:5.2}"))
+        .collect();
+    let text = text.join("  ");
     let place = rect.right_bottom() - vec2(16.0, 14.0);
     let font = FontId::monospace(SMALL);
     ui.painter_at(rect).text(place, Align2::RIGHT_CENTER, text, font, colors.muted_ink());

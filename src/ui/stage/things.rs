@@ -9,6 +9,7 @@ use eframe::egui::{Color32, Painter, Pos2, Shape, Stroke, vec2};
 use super::camera::Camera;
 use super::cloud;
 use super::{Handle, Tool};
+use crate::env::StateView;
 use crate::picture::Rgba;
 use crate::plan::{Plan, Rollout};
 use crate::ui::app::App;
@@ -51,7 +52,7 @@ impl Curves {
             if self.chosen_key != Some(key) {
                 self.chosen_key = Some(key);
                 self.chosen_generation += 1;
-                self.chosen = Arc::new(chosen(plan, colors));
+                self.chosen = Arc::new(chosen(plan, &film.view, colors));
             }
         }
         let step = live
@@ -104,14 +105,16 @@ fn reveal(live: &Live, transport: &Transport) -> f32 {
     }
 }
 
-fn chosen(plan: &Plan, colors: Colors) -> Ribbons {
+fn chosen(plan: &Plan, view: &StateView, colors: Colors) -> Ribbons {
     let palette = colors.palette();
     let ink = if plan.feasible { palette.chosen } else { palette.infeasible };
     let halo = palette.chosen_halo.with_alpha(0.65);
     let mut ribbons = Ribbons::default();
     for (color, width) in [(halo, HALO_WIDTH), (ink, CHOSEN_WIDTH)] {
-        let points = plan.states.iter().filter_map(|state| position(state));
-        ribbons.line(points.map(|at| (at, color.to_array(), width)));
+        let points: Vec<_> = plan.states.iter().filter_map(|state| position(state)).collect();
+        for line in points.chunk_by(|a, b| !view.wraps(*a, *b)) {
+            ribbons.line(line.iter().map(|at| (*at, color.to_array(), width)));
+        }
     }
     ribbons
 }
@@ -123,10 +126,15 @@ fn trail(past: &[[f32; 2]], rollout: Option<&Rollout>, step: usize, colors: Colo
     let points: Vec<[f32; 2]> = past.iter().copied().chain(current).collect();
     let last = points.len().saturating_sub(1).max(1) as f32;
     let mut ribbons = Ribbons::default();
-    ribbons.line(points.iter().enumerate().map(|(index, &at)| {
-        let alpha = OLDEST_TRAIL + (0.95 - OLDEST_TRAIL) * (index as f32 / last);
-        (at, ink.with_alpha(alpha).to_array(), TRAIL_WIDTH)
-    }));
+    let mut index = 0.0;
+    let view = rollout.map(|rollout| rollout.view.clone()).unwrap_or_default();
+    for line in points.chunk_by(|a, b| !view.wraps(*a, *b)) {
+        ribbons.line(line.iter().map(|&at| {
+            let alpha = OLDEST_TRAIL + (0.95 - OLDEST_TRAIL) * (index / last);
+            index += 1.0;
+            (at, ink.with_alpha(alpha).to_array(), TRAIL_WIDTH)
+        }));
+    }
     ribbons
 }
 
@@ -140,7 +148,9 @@ pub fn handles(app: &App, painter: &Painter, camera: &Camera, colors: Colors) {
     let dragged = app.stage.drag().map(|drag| drag.handle);
     let muted = if app.stage.tool == Tool::Move { 1.0 } else { 0.5 };
     let goal = camera.screen_from_world(stage.goal);
-    goal_region(painter, goal, app.place.spec.goal_radius * camera.scale, colors, muted);
+    if app.place.has_goal() {
+        goal_region(painter, goal, app.place.spec.goal_radius * camera.scale, colors, muted);
+    }
     for (index, via) in stage.via.iter().enumerate() {
         let at = camera.screen_from_world(via.position);
         diamond(painter, at, lifted(dragged, Handle::Via(index)), colors, muted);
@@ -151,7 +161,9 @@ pub fn handles(app: &App, painter: &Painter, camera: &Camera, colors: Colors) {
     }
     let start = camera.screen_from_world(stage.start);
     start_mark(painter, start, lifted(dragged, Handle::Start), colors, muted);
-    goal_mark(painter, goal, lifted(dragged, Handle::Goal), colors, muted);
+    if app.place.has_goal() {
+        goal_mark(painter, goal, lifted(dragged, Handle::Goal), colors, muted);
+    }
 }
 
 /// Where one is at the goal.
@@ -198,17 +210,13 @@ fn diamond(painter: &Painter, at: Pos2, radius: f32, colors: Colors, muted: f32)
 /// The ball, true to size where that can be seen.
 pub fn ball(app: &App, painter: &Painter, camera: &Camera, colors: Colors) {
     let Some(position) = app.live.ball(&app.transport) else { return };
-    agent(painter, camera.screen_from_world(position), "maze2d", camera.scale, colors);
+    let at = camera.screen_from_world(position);
+    agent(painter, at, app.place.body_radius(), camera.scale, colors);
 }
 
-/// The agent of an environment at a place on a map with so many points per
+/// The agent of a body's radius at a place on a map with so many points per
 /// unit, true to size where that can be seen.
-pub fn agent(painter: &Painter, at: Pos2, environment: &str, scale: f32, colors: Colors) {
-    let body = match environment {
-        "maze2d" => 0.1,
-        "four-rooms" => 0.05,
-        _ => 0.0,
-    };
+pub fn agent(painter: &Painter, at: Pos2, body: f32, scale: f32, colors: Colors) {
     let radius = (body * scale).max(MIN_BALL);
     painter.circle_filled(at + vec2(0.0, radius * 0.35), radius * 1.25, colors.shade(0.28));
     painter.circle_filled(at, radius + 1.5, colors.chosen_halo());

@@ -71,9 +71,14 @@ impl Pane {
         }
     }
 
-    /// The camera that shows a maze where this pane does.
+    /// The camera that shows the world where this pane does.
     pub fn camera(&self) -> Camera {
-        Camera::fit(self.plot, self.bounds).within(self.rect)
+        if self.is_rows {
+            return Camera::fit(self.plot, self.bounds).within(self.rect);
+        }
+        let zero = self.screen_from_world([0.0, 0.0]);
+        let along = |world| self.screen_from_world(world) - zero;
+        Camera::of_axes(self.rect, zero, [along([1.0, 0.0]), along([0.0, 1.0])])
     }
 
     /// Screen points per unit of the coordinate that runs across.
@@ -196,6 +201,11 @@ pub(in crate::ui) mod tests {
                 let [x_min, y_min, x_max, y_max] = pane.bounds;
                 let world = [0.3 * x_min + 0.7 * x_max, 0.6 * y_min + 0.4 * y_max];
                 let back = pane.world_from_screen(pane.screen_from_world(world));
+                assert!((0..2).all(|i| (back[i] - world[i]).abs() < 1e-3), "{}", row.id);
+                let camera = pane.camera();
+                let apart = camera.screen_from_world(world) - pane.screen_from_world(world);
+                assert!(apart.length() < 1e-2, "{}: {apart:?}", row.id);
+                let back = camera.world_from_screen(camera.screen_from_world(world));
                 assert!((0..2).all(|i| (back[i] - world[i]).abs() < 1e-3), "{}", row.id);
             }
         }

@@ -71,7 +71,7 @@ pub fn bob_at(pivot: Pos2, length: f32, theta: f32) -> Pos2 {
 }
 
 /// The angle of a bob at a place.
-fn angle_of(pivot: Pos2, at: Pos2) -> f32 {
+pub fn angle_of(pivot: Pos2, at: Pos2) -> f32 {
     let off = pivot - at;
     off.x.atan2(off.y)
 }

@@ -86,7 +86,7 @@ pub fn show(app: &mut App, ui: &mut Ui) {
 }
 
 /// Floor, walls and axes. Returns a painter for what is on the map.
-fn ground(app: &mut App, ui: &Ui, pane: &Pane, colors: Colors) -> Painter {
+pub(super) fn ground(app: &mut App, ui: &Ui, pane: &Pane, colors: Colors) -> Painter {
     let outer = ui.painter_at(pane.rect);
     let inner = outer.with_clip_rect(pane.plot.intersect(pane.rect));
     // A maze's outline is round, and nothing may show beyond it.
@@ -138,7 +138,7 @@ fn has_goal(app: &App) -> bool {
 fn agent(app: &App, painter: &Painter, pane: &Pane, colors: Colors) {
     let Some([x, y, ..]) = state(app).as_deref().map(|state| [state[0], state[1]]) else { return };
     let at = pane.screen_from_world([x, y]);
-    things::agent(painter, at, app.place.spec.id, pane.scale(), colors);
+    things::agent(painter, at, app.place.body_radius(), pane.scale(), colors);
 }
 
 /// The agent's state at the clock, between two steps their mix; at least two
