@@ -196,7 +196,7 @@ fn a_pause_takes_no_step_and_a_spent_budget_waits_to_be_extended() {
                     }
                 }
                 TrainEvent::Resting(why) => {
-                    rests.push((last, why.clone()));
+                    rests.push((last, why));
                     let orders = &orders;
                     let turn = rests.len();
                     scope.spawn(move || {

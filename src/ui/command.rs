@@ -83,10 +83,9 @@ commands! {
                 let has_run = super::training::checkpoints(app) > 0;
                 let acts = knobs::acts(app.session.scene());
                 app.transport.clock = match app.transport.clock {
-                    Clock::Denoising => Clock::Environment,
                     Clock::Environment if has_run => Clock::Training,
                     Clock::Environment | Clock::Training if acts => Clock::Denoising,
-                    Clock::Environment | Clock::Training => Clock::Environment,
+                    _ => Clock::Environment,
                 };
             };
         "loop", "Loop", on(NONE, Key::L),

@@ -32,8 +32,8 @@ pub(super) const KNOBS: &[Knob] = &[
             None => 0.0,
         },
         set: |s, v| {
-            // The order matters: NaN becomes the smallest.
-            let rate = Some(v.min(1.0).max(1e-8));
+            // The last step makes the smallest of NaN.
+            let rate = Some(v.clamp(1e-8, 1.0).max(1e-8));
             match &mut s.model {
                 ModelConfig::Diffuser(section) => section.learning_rate = rate,
                 ModelConfig::Gamma(section) => section.learning_rate = rate,
@@ -56,7 +56,7 @@ pub(super) const KNOBS: &[Knob] = &[
             None => 0.0,
         },
         set: |s, v| {
-            let batch = Some(v.round().min(MAX_BATCH).max(1.0) as usize);
+            let batch = Some(v.round().clamp(1.0, MAX_BATCH).max(1.0) as usize);
             match &mut s.model {
                 ModelConfig::Diffuser(section) => section.batch = batch,
                 ModelConfig::Gamma(section) => section.batch = batch,
@@ -122,7 +122,7 @@ pub(super) const KNOBS: &[Knob] = &[
         applies: |_| true,
         kind: KnobKind::Log { min: 1e4, max: 1e7 },
         get: |s| s.data.transitions as f64,
-        set: |s, v| s.data.transitions = v.round().min(2e7).max(100.0) as usize,
+        set: |s, v| s.data.transitions = v.round().clamp(100.0, 2e7).max(100.0) as usize,
     },
     Knob {
         id: "train.seed",

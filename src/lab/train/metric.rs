@@ -105,7 +105,7 @@ mod tests {
             branch: 0,
             secs: step as f64,
             loss,
-            held_out: (step % 100 == 0).then_some(loss),
+            held_out: step.is_multiple_of(100).then_some(loss),
             gradient_norm: None,
             learning_rate: 1e-3,
             steps_per_sec: 10.0,
