@@ -368,8 +368,8 @@ fn sizes_that_do_not_fit_are_refused() {
 fn outputs_that_cannot_be_written_are_refused_before_the_work() {
     let lab = Lab::new();
     for (out, expected) in [
-        ("a.pdf", ".npz, .png or .json"),
-        ("plain", ".npz, .png or .json"),
+        ("a.pdf", ".csv, .png, .svg or .gif"),
+        ("plain", ".csv, .png, .svg or .gif"),
         ("missing/a.npz", "create it first"),
         ("pendulum.toml/a.png", "folder"),
     ] {

@@ -37,7 +37,7 @@ impl MarkovPolicy for Idle {
 fn config(discount: [f32; 2], objective: Objective, target_steps: usize) -> GammaConfig {
     GammaConfig {
         preset: Preset::Quick,
-        policy: "idle".into(),
+        policies: vec!["idle".into()],
         state: vec![StateDimension {
             name: "s".into(),
             unit: String::new(),
@@ -66,6 +66,7 @@ fn config(discount: [f32; 2], objective: Objective, target_steps: usize) -> Gamm
         decay_learning_rate: true,
         weight_decay: 0.0,
         ema_decay: 0.99,
+        as_released: false,
     }
 }
 
@@ -84,12 +85,14 @@ fn stretches(n: usize, steps: usize) -> Stretches {
     }
     let sizes = StretchSizes { state: 1, action: 1, goal: 0 };
     let starts_on_policy = vec![false; n];
-    Stretches { sizes, steps, states, actions, goals: Vec::new(), starts_on_policy }
+    let (goals, policies) = (Vec::new(), vec![0; n]);
+    Stretches { sizes, steps, states, actions, goals, starts_on_policy, policies }
 }
 
 fn trained(config: GammaConfig, steps: usize) -> GammaModel {
     let data = Arc::new(stretches(4000, 30));
-    let mut learner = GammaLearner::new(config, data, Arc::new(Idle), 2, Device::flex()).unwrap();
+    let mut learner =
+        GammaLearner::new(config, data, vec![Arc::new(Idle)], 2, Device::flex()).unwrap();
     for step in 0..steps {
         learner.train_step(step as f64 / steps as f64).unwrap();
     }
@@ -116,7 +119,7 @@ fn exact(state: f32, action: f32, discount: f64, at: f64) -> f64 {
 
 fn query(state: f32, action: Option<f32>, discount: f32) -> Query {
     let action = action.map(|action| vec![action]);
-    Query { state: vec![state], action, goal: Vec::new(), discount }
+    Query { state: vec![state], action, goal: Vec::new(), discount, policy: 0 }
 }
 
 /// Half the integral of the absolute difference.
@@ -150,6 +153,58 @@ fn one_step_bootstraps_reach_the_same_occupancy_with_both_objectives() {
         let off = total_variation(&model, 1.5, 0.0, 0.7);
         assert!(off < bound, "total variation {off} with {objective:?}");
     }
+}
+
+#[test]
+fn the_released_flow_learns_the_same_occupancy() {
+    let mut config = config([0.7, 0.7], Objective::LogDensity, 1);
+    (config.masks_action, config.as_released, config.couplings) = (false, true, 4);
+    let off = total_variation(&trained(config, 2500), 1.5, 0.0, 0.7);
+    assert!(off < 0.2, "total variation {off}");
+}
+
+#[test]
+fn one_network_tells_two_policies_apart_and_predicts_both() {
+    let mut config = config([0.5, 0.5], Objective::Likelihood, 30);
+    config.policies = vec!["idle".into(), "push".into()];
+    // Every other stretch pushes by 1 at every step: from s to DECAY s + PUSH.
+    let mut data = stretches(4000, 30);
+    let mut rng = Rng::stream(2, "pushing");
+    for stretch in (1..4000).step_by(2) {
+        data.policies[stretch] = 1;
+        let states = &mut data.states[stretch * 31..(stretch + 1) * 31];
+        let mut state = states[0] - 2.5;
+        for place in states {
+            *place = state;
+            state = DECAY * state + PUSH + NOISE * rng.normal();
+        }
+        data.actions[stretch * 30..(stretch + 1) * 30].fill(1.0);
+        data.starts_on_policy[stretch] = true;
+    }
+    let policies: Vec<Arc<dyn MarkovPolicy>> = vec![Arc::new(Idle), Arc::new(Idle)];
+    let data = Arc::new(data);
+    let mut learner =
+        GammaLearner::new(config.clone(), data.clone(), policies, 2, Device::flex()).unwrap();
+    for step in 0..1500 {
+        learner.train_step(f64::from(step) / 1500.0).unwrap();
+    }
+    let model = learner.into_model();
+    let mean = |policy: usize| {
+        let query = Query { policy, ..query(-0.5, Some(if policy == 0 { 0.0 } else { 1.0 }), 0.5) };
+        let samples = model.sample(&[query], 4000, &mut Rng::stream(3, "two")).unwrap();
+        samples.states.iter().sum::<f32>() / 4000.0
+    };
+    // (1 - g) sum_t g^(t-1) (0.8^t s + c (1 - 0.8^t)) with the fixed point c.
+    let expected = |fixed: f32| fixed + (0.5 * 0.8 / (1.0 - 0.4)) * (-0.5 - fixed);
+    for (policy, fixed) in [(0, 0.0), (1, PUSH / (1.0 - DECAY))] {
+        let (found, expected) = (mean(policy), expected(fixed));
+        assert!((found - expected).abs() < 0.08, "{found} for {expected}, policy {policy}");
+    }
+    let nobody = Query { policy: 2, ..query(0.0, None, 0.5) };
+    let refused = model.sample(&[nobody], 1, &mut Rng::stream(0, "x")).unwrap_err().to_string();
+    assert!(refused.contains("2 policies"), "{refused}");
+    let one = GammaLearner::new(config, data, vec![Arc::new(Idle)], 2, Device::flex());
+    assert!(one.is_err(), "a policy is missing");
 }
 
 #[test]

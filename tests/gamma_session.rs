@@ -114,7 +114,13 @@ fn a_question_while_dragging_is_answered_without_the_truth() {
 #[test]
 fn a_chain_of_model_steps_reaches_for_the_longer_discount() {
     let mut session = session("pendulum");
-    let settings = OccupancySettings { discount: 0.8, steps: 5, long_discount: 0.95, samples: 100 };
+    let settings = OccupancySettings {
+        discount: 0.8,
+        steps: 5,
+        long_discount: 0.95,
+        samples: 100,
+        ..OccupancySettings::default()
+    };
     let id = session.ask_occupancy(OccupancyRequest { settings, ..question(&[]) });
     let frame = answered(&mut session, id, |frame| frame.truth.is_some());
     assert_eq!(frame.chain_weights.len(), 5);
@@ -131,6 +137,7 @@ fn a_value_map_gets_policy_evaluation_and_value_iteration_for_any_reward() {
         cells: [13, 13],
         samples: 16,
         reward,
+        policy: None,
         seed: 1,
     };
     let id = session.ask_values(request(ValueReward::Environment));

@@ -9,10 +9,12 @@ use std::time::{Duration, Instant};
 use eframe::egui::{Event, Key, Modifiers, PointerButton, Pos2, accesskit::Role, vec2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT as _, Queryable as _};
+use foresight::lab::scene::StageConfig;
 use foresight::lab::values::ValueReward;
 use foresight::lab::{DeviceChoice, Scene, shipped};
 use foresight::ui::overlays::path_dialog::Purpose;
 use foresight::ui::stage::field::{self, Compare, Map, ValueOf};
+use foresight::ui::transport::Clock;
 use foresight::ui::{App, AppOptions, Prepared};
 
 const MODEL: &str = r#"
@@ -322,7 +324,16 @@ fn the_value_map_grows_and_follows_painted_rewards() {
     window.button(to, false);
     window.wait("the value of what was painted", move |app| is_done(app, true));
     assert_ne!(window.app().field.asking.values().unwrap().model, own.model);
-    assert_eq!(window.app().session.scene().stage, rooms().stage, "painting moves nothing");
+    let stage = window.app().session.scene().stage.clone();
+    assert!(stage.rewards.is_some(), "what is painted belongs to the scene");
+    assert_eq!(StageConfig { rewards: None, ..stage.clone() }, rooms().stage, "nothing moved");
+    let text = window.app().session.scene().to_toml();
+    assert_eq!(Scene::parse(&text).unwrap().stage, stage, "it is saved with the scene");
+    window.undo();
+    window.wait("the environment's own value", move |app| is_done(app, false));
+    window.0.key_press_modifiers(Modifiers::COMMAND | Modifiers::SHIFT, Key::Z);
+    window.wait("what was painted", move |app| is_done(app, true));
+    assert_eq!(window.app().session.scene().stage, stage);
     window.0.get_by_label("Reset").click();
     window.wait("the environment's own value", move |app| is_done(app, false));
 }
@@ -411,15 +422,103 @@ fn opening_another_model_changes_the_stage_and_back() {
     assert!(window.app().session.status().problems.is_empty());
 }
 
-#[test]
-fn the_maps_are_exported_as_a_picture() {
-    let mut window = Window::open(rooms());
+/// Export in every form, and return what each file starts with.
+fn export(window: &mut Window, purpose: Purpose, name: &str) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name);
     let ctx = window.0.ctx.clone();
-    let path = folder.path().join("maps.png");
-    window.0.state_mut().use_path(Purpose::Png, path.clone(), &ctx);
+    window.0.state_mut().use_path(purpose, path.clone(), &ctx);
     let file = path.clone();
     window.wait("the file", move |_| file.exists());
-    let bytes = std::fs::read(&path).unwrap();
-    assert!(bytes.starts_with(b"\x89PNG") && bytes.len() > 1000);
+    std::fs::read(&path).unwrap()
+}
+
+#[test]
+fn occupancies_leave_as_pixels_shapes_numbers_and_films() {
+    let mut window = Window::open(rooms());
+    let png = export(&mut window, Purpose::Png, "maps.png");
+    assert!(png.starts_with(b"\x89PNG") && png.len() > 1000);
+    let svg = export(&mut window, Purpose::Svg, "maps.svg");
+    assert!(svg.starts_with(b"<svg") && String::from_utf8_lossy(&svg).contains("1/m\u{b2}"));
+    let frame = window.app().field.asking.frame().unwrap().clone();
+    let csv = String::from_utf8(export(&mut window, Purpose::Csv, "maps.csv")).unwrap();
+    assert!(csv.starts_with("x,y,model") && csv.lines().count() > frame.grid.len() / 8);
+    let gif = export(&mut window, Purpose::Gif(Clock::Denoising), "discounts.gif");
+    assert!(gif.starts_with(b"GIF"));
+    // There is no run yet.
+    let folder = tempfile::tempdir().unwrap();
+    let (path, ctx) = (folder.path().join("run.gif"), window.0.ctx.clone());
+    window.0.state_mut().use_path(Purpose::Gif(Clock::Environment), path, &ctx);
+    window.0.step();
+    assert!(window.has("There is no run to export yet"));
+    window.key(Key::Space);
+    window.wait("the run", |app| app.field.run.current().is_some());
+    let gif = export(&mut window, Purpose::Gif(Clock::Environment), "run.gif");
+    assert!(gif.starts_with(b"GIF"));
+}
+
+#[test]
+fn value_maps_leave_with_their_exact_ones() {
+    let mut window = Window::open(rooms());
+    window.key(Key::M);
+    window.wait("the exact values", |app| {
+        app.field.asking.complete_values().is_some_and(|frame| frame.evaluation.is_some())
+    });
+    let csv = String::from_utf8(export(&mut window, Purpose::Csv, "values.csv")).unwrap();
+    assert!(csv.starts_with("x,y,model,evaluation,iteration\n"), "{}", &csv[..60]);
+    let svg = export(&mut window, Purpose::Svg, "values.svg");
+    assert!(String::from_utf8_lossy(&svg).contains("policy evaluation"));
+}
+
+#[test]
+fn a_network_of_several_policies_answers_for_the_one_chosen() {
+    let mut scene = pendulum();
+    let foresight::model::ModelConfig::Gamma(section) = &mut scene.model else { unreachable!() };
+    section.policy = None;
+    section.policies = vec!["swing-up".into(), "random".into()];
+    scene.check().unwrap();
+    let mut window = Window::open(scene);
+    let is_of = |app: &App, policy: Option<&str>| {
+        app.field.asking.truth().is_some_and(|(frame, is_same)| {
+            is_same && frame.request.settings.policy.as_deref() == policy
+        })
+    };
+    window.wait("the truth of the first policy", move |app| is_of(app, None));
+    let before = window.app().field.asking.truth().unwrap().0.clone();
+    window.0.get_by_role_and_label(Role::ComboBox, "Policy").click();
+    window.0.step();
+    window.0.step();
+    window.0.get_by_label("Random").click();
+    window.0.step();
+    window.wait("the truth of the other", move |app| is_of(app, Some("random")));
+    let after = window.app().field.asking.truth().unwrap().0.clone();
+    assert_ne!(before.model, after.model, "the network is told the policy");
+    assert_ne!(before.truth, after.truth, "and the real rollouts follow it");
+    window.key(Key::M);
+    window.wait("its value map", |app| {
+        let frame = app.field.asking.complete_values();
+        frame.is_some_and(|frame| frame.request.policy.as_deref() == Some("random"))
+    });
+    window.undo();
+    assert_eq!(window.app().session.scene().occupancy.policy, None);
+}
+
+#[test]
+fn velocities_typed_in_belong_to_the_scene() {
+    let mut window = Window::open(maze());
+    foresight::ui::stage::field::input::pin_at(window.0.state_mut(), &[3.0, 1.0, 0.5, -0.25]);
+    window.wait("a map from there", |app| {
+        app.field.asking.frame().is_some_and(|frame| frame.request.state[2..] == [0.5, -0.25])
+    });
+    let text = window.app().session.scene().to_toml();
+    assert_eq!(Scene::parse(&text).unwrap().stage.rest, [0.5, -0.25]);
+    let mut wrong = window.app().session.scene().clone();
+    for rest in [vec![0.0, 99.0], vec![0.0; 3], vec![f32::NAN]] {
+        wrong.stage.rest = rest;
+        assert!(wrong.check().unwrap_err().to_string().contains("stage.rest"));
+    }
+    window.undo();
+    window.wait("a map at rest", |app| {
+        app.field.asking.frame().is_some_and(|frame| frame.request.state[2..] == [0.0, 0.0])
+    });
 }

@@ -84,12 +84,9 @@ impl Eval {
             let planner = match &opened.model {
                 OpenedModel::Diffuser(planner) => planner,
                 OpenedModel::Gamma(_) => {
-                    results.push(serde_json::to_value(self.occupancy(
-                        name,
-                        &scene,
-                        &mut opened,
-                        &device.name,
-                    )?)?);
+                    for row in self.occupancies(name, &scene, &mut opened, &device.name)? {
+                        results.push(serde_json::to_value(row)?);
+                    }
                     continue;
                 }
                 OpenedModel::Trajectory(_) => {

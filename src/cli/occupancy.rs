@@ -22,12 +22,17 @@ use output::{Form, Report};
 ///
 /// .npz: `samples` [samples, state], `log_density` [samples] (not from a GAN),
 /// `weights` [model steps], `density` [x cells, y cells], `truth` the same
-/// (with --truth), `x_edges`, `y_edges`, `state`, `gamma`. With --steps, the
+/// (with --truth), `exact` (with --truth where there is a tabular twin),
+/// `x_edges`, `y_edges`, `state`, `gamma`. With --steps, the
 /// samples of the first model step come first, then those of the second, and so
 /// on, equally many of each; a step's samples share its weight, and each
 /// log-density is that of one model step.
 ///
-/// .png: the density as a heat map, the truth beside it.
+/// .png, .svg: the density as a heat map, the truth beside it.
+///
+/// .csv: one cell a row: its middle, `model`, `truth` and `exact` as in .npz.
+///
+/// .gif: the density as the discount grows over all that the weights know.
 ///
 /// .json: the summary, and all of the arrays.
 ///
@@ -38,14 +43,15 @@ use output::{Form, Report};
 /// trained discounts), horizon_steps and horizon_secs (of the longer discount),
 /// chain_weights, n,
 /// mean, std (both circular for angles), cells, total_variation and rollouts
-/// (null without --truth), milliseconds (of samples and one density a cell).
+/// (null without --truth), exact_total_variation (null without a twin),
+/// milliseconds (of samples and one density a cell).
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct Occupancy {
     /// A scene file, or the name of a shipped scene.
     scene: String,
     /// Where the policy stands, one number per state coordinate; the scene's
-    /// start if absent, all else 0.
+    /// start if absent.
     #[arg(long, value_parser = numbers, value_name = "X,Y,...", allow_hyphen_values = true)]
     state: Option<Numbers>,
     /// Where the policy is heading; the scene's own goal if absent.
@@ -54,6 +60,10 @@ pub struct Occupancy {
     /// First action, each number from -1 to 1; the policy's own if absent.
     #[arg(long, value_parser = numbers, value_name = "A,...", allow_hyphen_values = true)]
     action: Option<Numbers>,
+    /// Whose future, where the model knows several policies; the scene's own
+    /// choice if absent.
+    #[arg(long)]
+    policy: Option<String>,
     /// Discount of a model step; the scene's own if absent.
     #[arg(long, allow_hyphen_values = true)]
     gamma: Option<f32>,
@@ -105,19 +115,24 @@ impl Occupancy {
         };
         self.adjust(&mut scene)?;
         let request = self.request(&scene, environment.as_mut(), &model)?;
-        let answer = Answer::new(request, environment.as_mut(), &model, self.truth)?;
+        let answer = Answer::new(
+            request,
+            environment.as_mut(),
+            &model,
+            self.truth.then_some(&scene.environment),
+        )?;
         let report = Report {
             name: super::scene_name(&self.scene),
             scene: &scene,
             spec: environment.spec(),
             preset: model.config.preset.name(),
-            policy: &model.config.policy,
+            policy: &model.config.policies.get(answer.policy).map_or("", String::as_str),
             weights: &opened.hash,
             device: &device.name,
             answer: &answer,
         };
         if let (Some(form), Some(out)) = (form, &self.out) {
-            report.write(form, out, self.light)?;
+            report.write(form, out, self.light, &model)?;
         }
         if self.json {
             println!("{}", serde_json::to_string_pretty(&report.summary())?);

@@ -1,4 +1,4 @@
-//! Stretches of one policy: where it goes from everywhere.
+//! Stretches of one policy each: where it goes from everywhere.
 //!
 //! A gamma-model learns from pairs of a state and where the policy is some
 //! steps later. A stretch follows the policy from a state and an action, which
@@ -38,6 +38,8 @@ pub struct Stretches {
     pub goals: Vec<f32>,
     /// Whether the first action is the policy's own, per stretch.
     pub starts_on_policy: Vec<bool>,
+    /// Whom each stretch follows: a row of the policies asked for.
+    pub policies: Vec<usize>,
 }
 
 /// Numbers per state, action and goal.
@@ -80,18 +82,18 @@ impl Stretches {
     }
 }
 
-/// Follow the policy named `policy` for `config.transitions` steps in all, in
-/// stretches of [`STRETCH_STEPS`].
+/// Follow the policies named `policies` for `config.transitions` steps in all,
+/// in stretches of [`STRETCH_STEPS`], taking turns.
 ///
 /// `on_progress` hears the transitions so far; when it breaks, what there is
 /// is returned. The same seed gives the same data.
 ///
 /// # Errors
-/// More transitions than [`MAX_TRANSITIONS`], an unknown policy, or an
+/// More transitions than [`MAX_TRANSITIONS`], no or an unknown policy, or an
 /// environment that refuses its own states.
 pub fn collect_stretches(
     environment: &mut dyn Environment,
-    policy: &str,
+    policies: &[String],
     config: &DataConfig,
     on_progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
 ) -> Result<Stretches, DataError> {
@@ -101,7 +103,11 @@ pub fn collect_stretches(
             config.transitions
         )));
     }
-    let target = environment.policy(policy)?;
+    if policies.is_empty() {
+        return Err(DataError::Malformed("there is no policy to follow; name one".into()));
+    }
+    let targets: Result<Vec<_>, _> = policies.iter().map(|id| environment.policy(id)).collect();
+    let targets = targets?;
     let others: Result<Vec<_>, _> =
         environment.policies().iter().map(|row| environment.policy(row.id)).collect();
     let others = others?;
@@ -120,10 +126,13 @@ pub fn collect_stretches(
         actions: Vec::with_capacity(n * steps * sizes.action),
         goals: Vec::with_capacity(n * sizes.goal),
         starts_on_policy: Vec::with_capacity(n),
+        policies: Vec::with_capacity(n),
     };
     let mut rng = Rng::stream(config.seed, "stretches");
     for index in 0..n {
-        record(environment, target.as_ref(), &others, &mut stretches, &mut rng);
+        let row = index % targets.len();
+        stretches.policies.push(row);
+        record(environment, targets[row].as_ref(), &others, &mut stretches, &mut rng);
         if (index + 1).is_multiple_of(REPORT_EVERY) && on_progress((index + 1) * steps).is_break() {
             break;
         }
@@ -181,9 +190,9 @@ mod tests {
             reference_scores: None,
         };
         let mut environment = env::make(&config).unwrap();
-        let policy = environment.policies()[0].id;
+        let policy = [environment.policies()[0].id.to_owned()];
         let data = DataConfig { transitions, seed, ..DataConfig::default() };
-        collect_stretches(environment.as_mut(), policy, &data, &mut |_| ControlFlow::Continue(()))
+        collect_stretches(environment.as_mut(), &policy, &data, &mut |_| ControlFlow::Continue(()))
             .unwrap()
     }
 
@@ -232,10 +241,11 @@ mod tests {
         let mut environment = env::make(&config).unwrap();
         let data = DataConfig { transitions: 100_000, seed: 0, ..DataConfig::default() };
         let mut stop = |_| ControlFlow::Break(());
-        let policy = environment.policies()[0].id;
-        let partial = collect_stretches(environment.as_mut(), policy, &data, &mut stop).unwrap();
+        let policy = [environment.policies()[0].id.to_owned()];
+        let partial = collect_stretches(environment.as_mut(), &policy, &data, &mut stop).unwrap();
         assert_eq!(partial.len(), REPORT_EVERY);
-        let refused = collect_stretches(environment.as_mut(), "psychic", &data, &mut stop);
+        let refused =
+            collect_stretches(environment.as_mut(), &["psychic".to_owned()], &data, &mut stop);
         assert!(refused.unwrap_err().to_string().contains("psychic"));
     }
 }

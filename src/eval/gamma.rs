@@ -32,6 +32,8 @@ pub struct GammaEvalOptions {
     pub samples: usize,
     /// Discount.
     pub discount: f32,
+    /// Whose future: a row of the model's policies.
+    pub policy: usize,
     /// Cells of the value map along each coordinate.
     pub value_cells: usize,
     /// Model samples per state of the value map.
@@ -68,7 +70,8 @@ pub fn evaluate_gamma(
     options: &GammaEvalOptions,
     on_progress: &mut dyn FnMut(f64) -> ControlFlow<()>,
 ) -> Result<OccupancyReport, GammaEvalError> {
-    let policy = environment.policy(&model.config.policy)?;
+    let name = model.config.policies.get(options.policy).map_or("", String::as_str);
+    let policy = environment.policy(name)?;
     let mut trial = Trial { environment, policy, model, options, cells: [0; 2] };
     let mut rng = Rng::stream(options.seed, "evaluation");
     let sources = trial.draw_sources(&mut rng);
@@ -119,7 +122,8 @@ impl Trial<'_> {
             self.environment.explore(rng);
             let (state, goal) = (self.environment.state(), self.environment.goal());
             let action = self.first_action(&state, &goal, rng);
-            sources.push(Query { state, action, goal, discount: self.options.discount });
+            let GammaEvalOptions { discount, policy, .. } = *self.options;
+            sources.push(Query { state, action, goal, discount, policy });
         }
         sources
     }
@@ -202,8 +206,8 @@ impl Trial<'_> {
         for place in &places {
             let state = place.to_vec();
             let action = self.first_action(&state, goal, rng);
-            let discount = self.options.discount;
-            queries.push(Query { state, action, goal: goal.to_vec(), discount });
+            let GammaEvalOptions { discount, policy, .. } = *self.options;
+            queries.push(Query { state, action, goal: goal.to_vec(), discount, policy });
         }
         let reward = |state: &[f32]| self.environment.state_reward(state);
         let found = values(self.model, &queries, self.options.value_samples, &reward, rng)?;

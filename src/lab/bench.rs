@@ -163,7 +163,8 @@ const TRAINING_TRANSITIONS: usize = 20_000;
 fn quick_gamma() -> GammaSection {
     GammaSection {
         preset: Preset::Quick,
-        policy: "swing-up".into(),
+        policy: Some("swing-up".into()),
+        policies: Vec::new(),
         weights: None,
         discount: None,
         couplings: None,
@@ -194,7 +195,8 @@ pub fn gamma_rows(device: &Device, samples: usize) -> Result<Vec<BenchRow>, Trai
     let config = quick_gamma().resolve(pendulum.spec())?;
     let network = GammaNetwork::init(&config, &mut Initializer::new(0, device));
     let model = GammaModel::new(config.clone(), network, device.clone());
-    let query = Query { state: vec![3.0, 0.0], action: None, goal: Vec::new(), discount: 0.95 };
+    let query =
+        Query { state: vec![3.0, 0.0], action: None, goal: Vec::new(), discount: 0.95, policy: 0 };
     let row = |name, median| BenchRow { name, median, unit: "ms", n: samples };
     let mut rng = Rng::stream(1, "bench");
     // Once outside of the clock, where a failure can be told.
@@ -207,10 +209,11 @@ pub fn gamma_rows(device: &Device, samples: usize) -> Result<Vec<BenchRow>, Trai
         median_ms(2, samples, || drop(density_map(&model, &query, &grid)))
     });
     let data = DataConfig { transitions: TRAINING_TRANSITIONS, seed: 0, ..DataConfig::default() };
-    let policy = pendulum.policy(&config.policy)?;
+    let policy = pendulum.policy(&config.policies[0])?;
     let mut go_on = |_| ControlFlow::Continue(());
-    let stretches = collect_stretches(pendulum.as_mut(), &config.policy, &data, &mut go_on)?;
-    let mut learner = GammaLearner::new(config, Arc::new(stretches), policy, 0, device.clone())?;
+    let stretches = collect_stretches(pendulum.as_mut(), &config.policies, &data, &mut go_on)?;
+    let mut learner =
+        GammaLearner::new(config, Arc::new(stretches), vec![policy], 0, device.clone())?;
     finish(learner.train_step(0.0)?);
     let training = median_ms(2, samples, || {
         if let Ok(loss) = learner.train_step(0.5) {

@@ -49,7 +49,7 @@ pub(super) fn card(opened: &Opened) -> Option<ModelCard> {
             let discount =
                 if high > low { format!("{low} to {high}") } else { format!("{high} alone") };
             let facts = vec![
-                ("policy", config.policy.clone()),
+                ("policy", config.policies.join(", ")),
                 ("discount", discount),
                 ("couplings", config.couplings.to_string()),
                 ("bins per spline", config.bins.to_string()),

@@ -91,7 +91,7 @@ impl<'a> DataSource<'a> {
         Ok(paths)
     }
 
-    /// Stretches of the policy of row `policy`.
+    /// Stretches of the policies of those rows, taking turns.
     ///
     /// # Errors
     /// A data set from a file, whose policy cannot be asked, or an environment
@@ -99,14 +99,14 @@ impl<'a> DataSource<'a> {
     pub fn stretches(
         self,
         environment: &mut dyn Environment,
-        policy: &str,
+        policies: &[String],
         on_collected: OnCollected<'_>,
     ) -> Result<Stretches, DataError> {
         let key = match (&self.config.file, &self.config.demonstrations) {
             (Some(_), _) => "data.file",
             (None, Some(_)) => "data.demonstrations",
             (None, None) => {
-                return data::collect_stretches(environment, policy, self.config, on_collected);
+                return data::collect_stretches(environment, policies, self.config, on_collected);
             }
         };
         Err(DataError::Malformed(format!(

@@ -148,8 +148,8 @@ fn collected(
             seen(&episodes, by, environment)
         }
         ModelNumbers::Gamma(config) => {
-            let stretches = data::collect_stretches(environment, &config.policy, few, on_step)?;
-            of_stretches(&stretches, &config.policy, environment)?
+            let stretches = data::collect_stretches(environment, &config.policies, few, on_step)?;
+            of_stretches(&stretches, &config.policies, environment)?
         }
         ModelNumbers::Trajectory(config) => {
             let options = path_options(&config, environment);
@@ -210,7 +210,7 @@ fn of_paths(
 /// Stretches with the reward of each state that they come to.
 fn of_stretches(
     stretches: &Stretches,
-    policy: &str,
+    policies: &[String],
     environment: &mut dyn Environment,
 ) -> Result<Vec<SeenEpisode>, EnvError> {
     let mut all = Vec::new();
@@ -218,6 +218,8 @@ fn of_stretches(
         environment.set_goal(stretches.goal(stretch))?;
         let steps = stretches.steps;
         let reward = |step: usize| environment.state_reward(stretches.state(stretch, step + 1));
+        let whose = stretches.policies.get(stretch).and_then(|row| policies.get(*row));
+        let policy = whose.map_or("", String::as_str);
         let by = match stretches.starts_on_policy.get(stretch) {
             // The first action is another policy's.
             Some(false) => format!("any+{policy}"),

@@ -17,6 +17,7 @@ pub mod knobs;
 mod mailbox;
 pub mod occupancy;
 pub mod open;
+pub mod painting;
 pub mod pairs;
 pub mod picture;
 mod planner_thread;
@@ -27,7 +28,7 @@ pub mod shipped;
 mod slot;
 pub mod train;
 pub mod training;
-mod twin;
+pub mod twin;
 pub mod values;
 
 pub use checkpoint::{Checkpoint, CheckpointError, Provenance};

@@ -126,15 +126,15 @@ pub fn answer(
         return Ok(());
     }
     frame.value = source_value(request, environment, model)?;
-    let policy = environment.policy(&model.config.policy)?;
+    let asked = query(request, model)?;
+    let policy = environment.policy(&model.config.policies[asked.policy])?;
     let Some((truth, samples)) =
         real_rollouts(request, environment, policy.as_ref(), &frame.grid, go_on)?
     else {
         return Ok(());
     };
     if request.settings.steps <= 1 && model.has_density() {
-        let query = query(request);
-        frame.model = occupancy::mean_density_map(model, &query, &frame.grid, POINTS)?;
+        frame.model = occupancy::mean_density_map(model, &asked, &frame.grid, POINTS)?;
     }
     frame.total_variation = Some(frame.grid.total_variation(&frame.model, &truth, COMPARED_CELLS));
     frame.truth = Some(truth);
@@ -144,13 +144,18 @@ pub fn answer(
     Ok(())
 }
 
-fn query(request: &OccupancyRequest) -> Query {
-    Query {
+/// What the model is asked for a request.
+///
+/// # Errors
+/// A policy the model does not predict.
+pub fn query(request: &OccupancyRequest, model: &GammaModel) -> Result<Query, PlanError> {
+    Ok(Query {
         state: request.state.clone(),
         action: request.action.clone(),
         goal: request.goal.clone(),
         discount: request.settings.discount,
-    }
+        policy: model.config.policy_row(request.settings.policy.as_deref())?,
+    })
 }
 
 /// The model's part: the density in the middle of every cell.
@@ -163,7 +168,7 @@ pub fn predict(
     model: &GammaModel,
 ) -> Result<OccupancyFrame, PlanError> {
     let settings = &request.settings;
-    let query = query(request);
+    let query = query(request, model)?;
     let grid = MapGrid::of(&model.config.state, request.cells);
     let mut rng = Rng::stream(request.seed, "occupancy samples");
     let n = settings.samples;
@@ -220,7 +225,7 @@ pub fn source_value(
     model: &GammaModel,
 ) -> Result<Option<f64>, PlanError> {
     let settings = &request.settings;
-    let query = query(request);
+    let query = query(request, model)?;
     let reward = |state: &[f32]| environment.state_reward(state);
     let mut rng = Rng::stream(request.seed, "value of the source");
     if settings.steps <= 1 {
@@ -245,6 +250,7 @@ pub fn source_value(
             action: None,
             goal: request.goal.clone(),
             discount: long,
+            policy: query.policy,
         })
         .collect();
     let tails = occupancy::values(model, &ends, TAIL_SAMPLES, &reward, &mut rng)?;

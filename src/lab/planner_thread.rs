@@ -142,34 +142,36 @@ impl Worker {
             && frame.truth.is_some()
             && frame.exact.is_none()
         {
-            match self.twins.get(&frame.request.goal) {
+            let name = model.config.policy_name(frame.request.settings.policy.as_deref())?;
+            match self.twins.get(name, &frame.request.goal) {
                 Some(twin) => {
                     let mut frame = (*frame).clone();
-                    let policy = environment.policy(&model.config.policy)?;
+                    let policy = environment.policy(name)?;
                     twin.complete_occupancy(&mut frame, environment, policy.as_ref())?;
                     self.shared.occupancy.put(Some(Arc::new(frame)));
                 }
-                None => wanted = Some(frame.request.goal.clone()),
+                None => wanted = Some((name.to_owned(), frame.request.goal.clone())),
             }
         }
         if let Some(frame) = self.shared.values.get()
             && frame.done >= 1.0
             && frame.evaluation.is_none()
         {
-            match self.twins.get(&frame.request.goal) {
+            let name = model.config.policy_name(frame.request.policy.as_deref())?;
+            match self.twins.get(name, &frame.request.goal) {
                 Some(twin) => {
                     let mut frame = (*frame).clone();
                     twin.complete_values(&mut frame, environment)?;
                     self.shared.values.put(Some(Arc::new(frame)));
                 }
-                None => wanted = Some(frame.request.goal.clone()),
+                None => wanted = Some((name.to_owned(), frame.request.goal.clone())),
             }
         }
         (self.shared.wake)();
-        if let (Some(goal), Some(config)) = (wanted, &self.config) {
+        if let (Some((policy, goal)), Some(config)) = (wanted, &self.config) {
             let shared = Arc::clone(&self.shared);
             let again = Box::new(move || shared.push(Task::Twin));
-            self.twins.prepare(config, &model.config.policy, &goal, again);
+            self.twins.prepare(config, &policy, &goal, again);
         }
         Ok(())
     }
@@ -196,7 +198,7 @@ impl Worker {
     fn run(&mut self, id: u64, request: &Arc<RunRequest>) -> Result<(), PlanError> {
         let Some(opened) = &mut self.opened else { return Ok(()) };
         let OpenedModel::Gamma(model) = &opened.model else { return Ok(()) };
-        let policy = &model.config.policy;
+        let policy = model.config.policy_name(request.policy.as_deref())?;
         let run = policy_run::answer(id, request, opened.environment.as_mut(), policy)?;
         self.shared.run.put(Some(Arc::new(run)));
         (self.shared.wake)();

@@ -14,6 +14,8 @@ pub struct RunRequest {
     pub goal: Vec<f32>,
     /// First action; the policy's own if absent.
     pub action: Option<Vec<f32>>,
+    /// The policy; the model's first if absent.
+    pub policy: Option<String>,
     /// Environment steps.
     pub steps: usize,
     /// Seed of the policy's draws.
@@ -79,7 +81,7 @@ mod tests {
 
     fn request(action: Option<Vec<f32>>) -> Arc<RunRequest> {
         let state = vec![3.0, 0.0];
-        Arc::new(RunRequest { state, goal: Vec::new(), action, steps: 300, seed: 3 })
+        Arc::new(RunRequest { state, goal: Vec::new(), action, policy: None, steps: 300, seed: 3 })
     }
 
     #[test]

@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::data_set;
+use super::painting::Painting;
 use crate::data::DataConfig;
-use crate::env::{self, Environment, EnvironmentConfig};
+use crate::env::{self, Environment, EnvironmentConfig, StateDimension};
 use crate::files;
 use crate::model::{ModelConfig, ModelNumbers};
 use crate::plan::beam::BeamSettings;
@@ -44,9 +45,16 @@ pub struct StageConfig {
     /// Points the plan must pass.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub via: Vec<Via>,
+    /// The start's state coordinates after the first two, velocities for one;
+    /// zeros where there are fewer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rest: Vec<f32>,
     /// Seed of the noise.
     #[serde(default)]
     pub seed: u64,
+    /// Rewards painted onto the map, instead of the environment's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rewards: Option<Painting>,
 }
 
 /// What is asked of a gamma-model when the scene opens.
@@ -61,11 +69,15 @@ pub struct OccupancySettings {
     pub long_discount: f32,
     /// Samples of model and truth.
     pub samples: usize,
+    /// Whose future, where the model knows several policies; the first if
+    /// absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
 }
 
 impl Default for OccupancySettings {
     fn default() -> Self {
-        Self { discount: 0.95, steps: 1, long_discount: 0.95, samples: 2048 }
+        Self { discount: 0.95, steps: 1, long_discount: 0.95, samples: 2048, policy: None }
     }
 }
 
@@ -250,11 +262,27 @@ impl Scene {
             .model
             .resolve(spec)
             .map_err(|error| SceneError::Value { key: "model", why: error.to_string() })?;
-        if let ModelNumbers::Trajectory(config) = numbers
-            && let Err(error) = self.beam.check(config.layout)
-        {
-            return refuse("beam", error.to_string());
+        match numbers {
+            ModelNumbers::Trajectory(config) => {
+                if let Err(error) = self.beam.check(config.layout) {
+                    return refuse("beam", error.to_string());
+                }
+            }
+            ModelNumbers::Gamma(config) => {
+                for policy in &config.policies {
+                    environment.policy(policy)?;
+                }
+                let asked = self.occupancy.policy.as_deref();
+                if config.policy_row(asked).is_err() {
+                    let (asked, known) = (asked.unwrap_or_default(), config.policies.join(", "));
+                    let why =
+                        format!("the model does not predict \"{asked}\"; use one of: {known}");
+                    return refuse("occupancy.policy", why);
+                }
+            }
+            ModelNumbers::Diffuser(_) => {}
         }
+        self.check_rest(&spec.state)?;
         let workspace = environment.workspace();
         for (key, position) in [("stage.start", self.stage.start), ("stage.goal", self.stage.goal)]
         {
@@ -272,6 +300,21 @@ impl Scene {
                 "stage.goal",
                 "no path leads there from the start; move one or open a wall".into(),
             );
+        }
+        Ok(())
+    }
+
+    fn check_rest(&self, state: &[StateDimension]) -> Result<(), SceneError> {
+        let refuse = |why: String| Err(SceneError::Value { key: "stage.rest", why });
+        let (rest, left) = (&self.stage.rest, state.get(2..).unwrap_or_default());
+        if rest.len() > left.len() {
+            let n = left.len();
+            return refuse(format!("{} numbers; here it has at most {n}", rest.len()));
+        }
+        for (value, StateDimension { name, low, high, .. }) in rest.iter().zip(left) {
+            if !(low..=high).contains(&value) {
+                return refuse(format!("{name} of {value}; use {low} to {high}"));
+            }
         }
         Ok(())
     }
@@ -337,53 +380,4 @@ impl Scene {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::lab::shipped::{self, SHIPPED};
-
-    #[test]
-    fn every_scene_parses_and_is_shipped() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenes");
-        let mut n = 0;
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            Scene::read(&path).unwrap();
-            let stem = path.file_stem().unwrap().to_string_lossy().into_owned();
-            assert!(shipped::find(&stem).is_some(), "{stem}");
-            n += 1;
-        }
-        assert_eq!(n, SHIPPED.len());
-    }
-
-    #[test]
-    fn a_scene_survives_being_written_and_read() {
-        for shipped in SHIPPED {
-            let scene = Scene::parse(shipped.text).unwrap();
-            assert_eq!(Scene::parse(&scene.to_toml()).unwrap(), scene);
-        }
-    }
-
-    #[test]
-    fn shipped_weights_fit_their_scenes_and_say_where_they_come_from() {
-        for shipped in SHIPPED {
-            let scene = Scene::parse(shipped.text).unwrap();
-            let device = burn::tensor::Device::flex();
-            let opened = crate::lab::open::open(&scene, None, &device).unwrap();
-            let header = opened.header.unwrap();
-            assert_eq!(header.provenance.scene_hash, scene.training_hash(), "{}", shipped.name);
-            assert_eq!(header.provenance.steps, scene.train.steps, "{}", shipped.name);
-            assert!(shipped.weights.len() <= 8 * 1024 * 1024);
-        }
-    }
-
-    #[test]
-    fn the_training_hash_ignores_the_stage_and_follows_the_data() {
-        let scene = Scene::parse(SHIPPED[0].text).unwrap();
-        let mut moved = scene.clone();
-        moved.stage.goal = [1.0, 2.0];
-        moved.plan.denoising_steps = 9;
-        assert_eq!(moved.training_hash(), scene.training_hash());
-        moved.data.seed += 1;
-        assert_ne!(moved.training_hash(), scene.training_hash());
-    }
-}
+mod tests;

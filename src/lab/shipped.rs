@@ -30,6 +30,7 @@ pub const SHIPPED: &[ShippedScene] = &[
     shipped!("maze2d-medium-diffuser", "Maze2D Medium"),
     shipped!("maze2d-umaze-diffuser", "Maze2D U-Maze"),
     shipped!("pendulum-gamma", "Pendulum γ-model"),
+    shipped!("pendulum-policies-gamma", "Pendulum γ-model, three policies"),
     shipped!("four-rooms-gamma", "Four rooms γ-model"),
     shipped!("four-rooms-narrow-gamma", "Four rooms γ-model, narrow doors"),
     shipped!("maze2d-umaze-gamma", "Maze2D U-Maze γ-model"),

@@ -14,8 +14,9 @@ use crate::eval::occupancy::{pearson, rmse_share};
 /// Actions per coordinate that value iteration chooses from.
 const ACTIONS: usize = 5;
 
-/// The exact answers for one goal.
+/// The exact answers for one policy and goal.
 pub struct Twin {
+    policy: String,
     goal: Vec<f32>,
     chain: Chain,
 }
@@ -46,12 +47,12 @@ impl TwinKeeper {
         shelf.scene += 1;
     }
 
-    /// The twin for `goal`, if it is there.
-    pub fn get(&self, goal: &[f32]) -> Option<Arc<Twin>> {
-        open(&self.shelf).twin.clone().filter(|twin| twin.goal == goal)
+    /// The twin for `policy` and `goal`, if it is there.
+    pub fn get(&self, policy: &str, goal: &[f32]) -> Option<Arc<Twin>> {
+        open(&self.shelf).twin.clone().filter(|twin| twin.policy == policy && twin.goal == goal)
     }
 
-    /// Start building the twin for `goal` unless one is being built. `then` is
+    /// Start building the twin for `policy` and `goal` unless one is being built. `then` is
     /// called, on the builder's thread, when there is one; ask again then.
     pub fn prepare(
         &self,
@@ -89,17 +90,34 @@ impl TwinKeeper {
 }
 
 /// `None` where the state space has no grid.
-fn build(
-    config: &EnvironmentConfig,
-    policy: &str,
-    goal: Vec<f32>,
-) -> Result<Option<Twin>, EnvError> {
+fn build(config: &EnvironmentConfig, name: &str, goal: Vec<f32>) -> Result<Option<Twin>, EnvError> {
     let mut environment = env::make(config)?;
     let Some(cells) = environment.spec().twin_cells else { return Ok(None) };
     let grid = Grid::over(environment.spec(), cells)?;
-    let policy = environment.policy(policy)?;
+    let policy = environment.policy(name)?;
     let chain = Chain::build(environment.as_mut(), policy.as_ref(), &goal, &grid)?;
-    Ok(Some(Twin { goal, chain }))
+    Ok(Some(Twin { policy: name.to_owned(), goal, chain }))
+}
+
+/// Add the exact occupancy to an answer at once, where the environment's twin
+/// has one. It takes a second or more.
+///
+/// # Errors
+/// A policy or a source the environment refuses.
+pub fn add_exact(
+    frame: &mut OccupancyFrame,
+    environment: &mut dyn Environment,
+    config: &EnvironmentConfig,
+    policy: &str,
+) -> Result<(), EnvError> {
+    if !environment.spec().twin_occupies {
+        return Ok(());
+    }
+    if let Some(twin) = build(config, policy, frame.request.goal.clone())? {
+        let policy = environment.policy(policy)?;
+        twin.complete_occupancy(frame, environment, policy.as_ref())?;
+    }
+    Ok(())
 }
 
 impl Twin {

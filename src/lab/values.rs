@@ -38,6 +38,9 @@ pub struct ValueRequest {
     pub samples: usize,
     /// What a state pays.
     pub reward: ValueReward,
+    /// Whose values, where the model knows several policies; the first if
+    /// absent.
+    pub policy: Option<String>,
     /// Seed of the samples.
     pub seed: u64,
 }
@@ -102,6 +105,7 @@ pub fn answer(
         grid,
     };
     let mut rng = Rng::stream(request.seed, "value samples");
+    let policy = model.config.policy_row(request.policy.as_deref())?;
     let workspace = environment.workspace();
     let reward = |state: &[f32]| request.reward.of(environment, state);
     let at_once = ROWS_AT_ONCE * request.cells[1].max(1);
@@ -112,8 +116,10 @@ pub fn answer(
         let cells = start..(start + at_once).min(frame.grid.len());
         let legal: Vec<usize> =
             cells.clone().filter(|cell| workspace.is_free(frame.grid.center(*cell))).collect();
-        let queries: Vec<Query> =
-            legal.iter().map(|cell| query(model, request, frame.grid.center(*cell))).collect();
+        let queries: Vec<Query> = legal
+            .iter()
+            .map(|cell| query(model, request, policy, frame.grid.center(*cell)))
+            .collect();
         let values = occupancy::values(model, &queries, request.samples, &reward, &mut rng)?;
         for (cell, [value, _]) in legal.into_iter().zip(values) {
             frame.model[cell] = value as f32;
@@ -125,10 +131,11 @@ pub fn answer(
     Ok(())
 }
 
-fn query(model: &GammaModel, request: &ValueRequest, place: [f32; 2]) -> Query {
+fn query(model: &GammaModel, request: &ValueRequest, policy: usize, place: [f32; 2]) -> Query {
     let mut state = vec![0.0; model.config.state.len()];
     for (value, place) in state.iter_mut().zip(place) {
         *value = place;
     }
-    Query { state, action: None, goal: request.goal.clone(), discount: request.discount }
+    let (goal, discount) = (request.goal.clone(), request.discount);
+    Query { state, action: None, goal, discount, policy }
 }

@@ -11,8 +11,9 @@
 //! g = 0 is a single-step model. Here mu is a spline flow (Algorithm 3) on the
 //! state space itself, angles on circles. Ours on top: a condition that may
 //! hold the discount, so that one model serves a slider; a goal, so that a
-//! goal-reaching policy is Markov; and an action that may be unknown, which is
-//! the policy's own, mu(s_e | s) = E_{a ~ pi}[mu(s_e | s, a)].
+//! goal-reaching policy is Markov; which of several policies is asked for; and
+//! an action that may be unknown, which is the policy's own,
+//! mu(s_e | s) = E_{a ~ pi}[mu(s_e | s, a)].
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -26,8 +27,9 @@ use crate::rng::Rng;
 
 use super::gamma_coordinates::{log_scale, middle, scale};
 
-pub use super::gamma_config::{GammaConfig, GammaSection, Objective, topology};
+pub use super::gamma_config::{GammaConfig, Objective, topology};
 pub use super::gamma_coordinates::{base_draws, push_condition, to_flow, wrap_angle};
+pub use super::gamma_section::GammaSection;
 
 /// Rows that go through the network at once, so that memory stays small.
 const MAX_ROWS: usize = 16_384;
@@ -49,6 +51,8 @@ pub struct Query {
     pub goal: Vec<f32>,
     /// Discount g.
     pub discount: f32,
+    /// Whose future: a row of the model's policies.
+    pub policy: usize,
 }
 
 /// Samples of a density.
@@ -151,6 +155,9 @@ impl GammaModel {
                  choose one inside, or chain model steps to reach beyond",
                 query.discount
             ));
+        }
+        if query.policy >= config.policies.len() {
+            return refuse(format!("there are {} policies to ask for", config.policies.len()));
         }
         if query.action.is_none() && !config.masks_action {
             return refuse("these weights need an action; draw one from the policy".into());

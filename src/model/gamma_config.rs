@@ -1,19 +1,16 @@
-//! Every number of a gamma-model, and the presets they start from.
-//!
-//! `paper` holds the thesis's values (Table A.2), `code` those of the released
-//! repository where the two differ (a lower discount for sampling than for the
-//! target, a burn-in, weight decay), `quick` ours: maximum likelihood on
-//! multi-step targets, one model for all discounts and for unknown actions.
-//! All three put angles on a circle instead of in ambient space.
+//! Every number of a gamma-model.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::learner::decayed;
 use super::{ModelError, Preset};
-use crate::env::{EnvironmentSpec, StateDimension};
+use crate::env::StateDimension;
 use crate::nn::fused::spline::{MAX_BINS, Topology};
 use crate::nn::gan::GanConfig;
 use crate::nn::spline_flow::SplineFlowConfig;
+
+/// Most policies of one network.
+const MAX_POLICIES: usize = 16;
 
 /// What the flow is fitted to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,56 +34,15 @@ impl Objective {
     }
 }
 
-/// The model section of a gamma-model's scene.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct GammaSection {
-    /// Where unspecified numbers come from.
-    pub preset: Preset,
-    /// The Markov policy it predicts, a row of the environment's.
-    pub policy: String,
-    /// Weights file, relative to the scene file. Without it the weights are
-    /// random.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub weights: Option<String>,
-    /// Smallest and largest discount it learns; equal for a single one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub discount: Option<[f32; 2]>,
-    /// Couplings per pair of coordinates.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub couplings: Option<usize>,
-    /// Bins per spline.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bins: Option<usize>,
-    /// Width of the conditioners' three hidden layers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hidden: Option<usize>,
-    /// Standard deviation of the target's Gaussian, as a share of half a
-    /// coordinate's range.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub noise: Option<f32>,
-    /// What it is fitted to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub objective: Option<Objective>,
-    /// Most steps of a target before it bootstraps.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub target_steps: Option<usize>,
-    /// Pairs per training step.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub batch: Option<usize>,
-    /// Adam's step size.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub learning_rate: Option<f64>,
-}
-
 /// Every number of a gamma-model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GammaConfig {
     /// Where the numbers come from.
     pub preset: Preset,
-    /// The Markov policy it predicts.
-    pub policy: String,
+    /// The Markov policies it predicts; told which one where there are several.
+    #[serde(alias = "policy", deserialize_with = "one_or_several")]
+    pub policies: Vec<String>,
     /// The state space its densities live on.
     pub state: Vec<StateDimension>,
     /// Numbers per action.
@@ -132,121 +88,59 @@ pub struct GammaConfig {
     pub weight_decay: f32,
     /// Decay of the target network, 1 - tau.
     pub ema_decay: f32,
+    /// Whether the flow has what the released one adds to the thesis's.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub as_released: bool,
 }
 
-impl GammaSection {
-    /// Every number, for an environment.
-    ///
-    /// # Errors
-    /// Numbers no model can have, with what would do.
-    pub fn resolve(&self, spec: &EnvironmentSpec) -> Result<GammaConfig, ModelError> {
-        let adversarial = self.objective.is_some_and(Objective::is_adversarial);
-        let mut config = match self.preset {
-            _ if adversarial => self.generator(spec),
-            Preset::Quick => self.quick(spec),
-            Preset::Paper => self.paper(spec),
-            Preset::Code => GammaConfig {
-                sample_discount: Some(0.9),
-                burn_in: 2000,
-                weight_decay: 1e-5,
-                ..self.paper(spec)
-            },
-            Preset::QuickFixed => {
-                return Err(ModelError::Config(
-                    "a gamma-model has the presets paper, code and quick".into(),
-                ));
-            }
-        };
-        config.discount = self.discount.unwrap_or(config.discount);
-        config.couplings = self.couplings.unwrap_or(config.couplings);
-        config.bins = self.bins.unwrap_or(config.bins);
-        config.hidden = self.hidden.unwrap_or(config.hidden);
-        config.objective = self.objective.unwrap_or(config.objective);
-        config.target_steps = self.target_steps.unwrap_or(config.target_steps);
-        config.batch = self.batch.unwrap_or(config.batch);
-        config.learning_rate = self.learning_rate.unwrap_or(config.learning_rate);
-        if let Some(noise) = self.noise {
-            config.noise = relative_noise(spec, noise);
-        }
-        config.validate()?;
-        Ok(config)
-    }
-
-    fn paper(&self, spec: &EnvironmentSpec) -> GammaConfig {
-        GammaConfig {
-            preset: self.preset,
-            policy: self.policy.clone(),
-            state: spec.state.clone(),
-            action_dim: spec.action.len(),
-            goal_dims: spec.goal_dims.clone(),
-            discount: [0.99; 2],
-            sample_discount: None,
-            burn_in: 0,
-            couplings: 6,
-            bins: 16,
-            hidden: 256,
-            layers: 3,
-            harmonics: 1,
-            // sigma^2 = 1e-2 in the coordinates' own units.
-            noise: vec![0.1; spec.state.len()],
-            objective: Objective::LogDensity,
-            samples_per_pair: 1,
-            target_steps: 1,
-            masks_action: false,
-            batch: 1024,
-            learning_rate: 1e-4,
-            decay_learning_rate: false,
-            weight_decay: 0.0,
-            ema_decay: 0.995,
-        }
-    }
-
-    /// Algorithm 2: Table A.2's GAN under `paper` and `code`, fewer samples
-    /// and one network for all discounts under `quick`.
-    fn generator(&self, spec: &EnvironmentSpec) -> GammaConfig {
-        let paper = GammaConfig {
-            layers: 2,
-            // A delta at s', as in the thesis.
-            noise: vec![0.0; spec.state.len()],
-            batch: 128,
-            samples_per_pair: 512,
-            ..self.paper(spec)
-        };
-        match self.preset {
-            Preset::Quick => GammaConfig {
-                discount: [0.0, 0.99],
-                harmonics: 4,
-                target_steps: 100,
-                masks_action: true,
-                samples_per_pair: 16,
-                ..paper
-            },
-            _ => paper,
-        }
-    }
-
-    fn quick(&self, spec: &EnvironmentSpec) -> GammaConfig {
-        GammaConfig {
-            discount: [0.0, 0.99],
-            hidden: 128,
-            harmonics: 8,
-            noise: relative_noise(spec, 0.005),
-            objective: Objective::Likelihood,
-            target_steps: 100,
-            masks_action: true,
-            batch: 512,
-            learning_rate: 1e-3,
-            decay_learning_rate: true,
-            ..self.paper(spec)
-        }
-    }
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
-fn relative_noise(spec: &EnvironmentSpec, share: f32) -> Vec<f32> {
-    spec.state.iter().map(|dimension| share * (dimension.high - dimension.low) / 2.0).collect()
+/// A list of names, or the name alone that older weights hold.
+fn one_or_several<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Names {
+        One(String),
+        Several(Vec<String>),
+    }
+    Ok(match Names::deserialize(from)? {
+        Names::One(name) => vec![name],
+        Names::Several(names) => names,
+    })
 }
 
 impl GammaConfig {
+    /// The row of `policies` that a question names; the first if it names none.
+    ///
+    /// # Errors
+    /// A policy these weights were not trained for.
+    pub fn policy_row(&self, name: Option<&str>) -> Result<usize, ModelError> {
+        let Some(name) = name else { return Ok(0) };
+        self.policies.iter().position(|known| known == name).ok_or_else(|| {
+            ModelError::Query(format!(
+                "this model does not predict the policy \"{name}\"; choose one of: {}",
+                self.policies.join(", ")
+            ))
+        })
+    }
+
+    /// The policy a question names; the first if it names none.
+    ///
+    /// # Errors
+    /// As for [`GammaConfig::policy_row`].
+    pub fn policy_name(&self, name: Option<&str>) -> Result<&str, ModelError> {
+        let row = self.policy_row(name)?;
+        Ok(self.policies.get(row).map_or("", String::as_str))
+    }
+
+    /// Numbers that tell the network its policy: none where there is only one.
+    pub fn n_policy_flags(&self) -> usize {
+        if self.policies.len() > 1 { self.policies.len() } else { 0 }
+    }
+
     /// Whether one model serves a range of discounts.
     pub fn takes_discount(&self) -> bool {
         self.discount[1] > self.discount[0]
@@ -274,11 +168,12 @@ impl GammaConfig {
             layers: self.layers,
             condition: self.n_condition(),
             harmonics: self.harmonics,
+            as_released: self.as_released,
         }
     }
 
     /// Numbers in a condition: state, goal, action, whether the action is
-    /// known, discount.
+    /// known, discount, policy.
     pub fn n_condition(&self) -> usize {
         let features = |dimension: &StateDimension| match topology(dimension) {
             Topology::Line => 1 + 2 * self.harmonics,
@@ -287,7 +182,8 @@ impl GammaConfig {
         let state: usize = self.state.iter().map(features).sum();
         let goal: usize = self.goal_dims.iter().map(|dim| features(&self.state[*dim])).sum();
         let discount = if self.takes_discount() { 2 } else { 0 };
-        state + goal + self.action_dim + usize::from(self.masks_action) + discount
+        let action = self.action_dim + usize::from(self.masks_action);
+        state + goal + action + discount + self.n_policy_flags()
     }
 
     /// Take over what may change while training goes on.
@@ -314,6 +210,12 @@ impl GammaConfig {
         }
         if self.state.iter().any(|d| !(d.low.is_finite() && d.high.is_finite() && d.low < d.high)) {
             return refuse("every state coordinate needs a lower and an upper end".into());
+        }
+        let is_twice =
+            |name: &String| self.policies.iter().filter(|other| *other == name).count() > 1;
+        if !(1..=MAX_POLICIES).contains(&self.policies.len()) || self.policies.iter().any(is_twice)
+        {
+            return refuse(format!("name 1 to {MAX_POLICIES} different policies"));
         }
         let [low, high] = self.discount;
         if !(low >= 0.0 && low <= high && high < 1.0) {

@@ -66,7 +66,7 @@ pub fn base_draws(config: &GammaConfig, rows: usize, rng: &mut Rng) -> Vec<f32> 
     base
 }
 
-/// State, goal, action, whether the action is known, discount.
+/// State, goal, action, whether the action is known, discount, policy.
 pub fn push_condition(config: &GammaConfig, query: &Query, condition: &mut Vec<f32>) {
     for (value, dimension) in query.state.iter().zip(&config.state) {
         push_features(config, dimension, *value, condition);
@@ -87,6 +87,8 @@ pub fn push_condition(config: &GammaConfig, query: &Query, condition: &mut Vec<f
         condition.push(2.0 * horizon(query.discount) / horizon(config.discount[1]) - 1.0);
         condition.push(query.discount);
     }
+    let flags = 0..config.n_policy_flags();
+    condition.extend(flags.map(|row| if row == query.policy { 1.0 } else { 0.0 }));
 }
 
 fn push_features(

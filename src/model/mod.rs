@@ -8,6 +8,7 @@ pub mod gamma;
 mod gamma_config;
 mod gamma_coordinates;
 pub mod gamma_learner;
+mod gamma_section;
 pub mod guide;
 mod guide_learner;
 pub mod inpainting;

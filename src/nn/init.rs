@@ -63,6 +63,20 @@ impl<'a> Initializer<'a> {
         self.param(vec![value; n], [n])
     }
 
+    /// Given values of that shape.
+    pub fn given<const D: usize>(
+        &mut self,
+        values: Vec<f32>,
+        shape: [usize; D],
+    ) -> Param<Tensor<D>> {
+        self.param(values, shape)
+    }
+
+    /// Standard normal numbers to make a start from.
+    pub fn normals(&mut self, n: usize) -> Vec<f32> {
+        self.rng.normals(n)
+    }
+
     fn param<const D: usize>(&mut self, values: Vec<f32>, shape: [usize; D]) -> Param<Tensor<D>> {
         let id = ParamId::from(self.next_id);
         self.next_id += 1;

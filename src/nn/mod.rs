@@ -10,6 +10,7 @@ pub mod fused;
 pub mod gan;
 pub mod init;
 pub mod layers;
+pub mod mixer;
 pub mod mlp;
 pub mod spline_flow;
 pub mod temporal_encoder;

@@ -46,12 +46,25 @@ pub fn gif(
     size: [u32; 2],
     mode: Mode,
 ) -> Result<Vec<u8>, PictureError> {
+    film(frames, size, mode, &|drawing, ground| drawing.paint_over(ground, size, mode))
+}
+
+/// What paints a frame: pixels of the film's size.
+type Paint<'a, P> = &'a dyn Fn(&P, &mut Ground) -> Result<Vec<u8>, PictureError>;
+
+/// As [`gif`], of anything that can be painted.
+pub(super) fn film<P>(
+    frames: impl Iterator<Item = (P, u32)> + Clone,
+    size: [u32; 2],
+    mode: Mode,
+    paint: Paint<'_, P>,
+) -> Result<Vec<u8>, PictureError> {
     check_size(size)?;
     let [width, height] = size;
     let refuse = |_| PictureError::Size { width, height };
     let across = u16::try_from(width).map_err(refuse)?;
     let down = u16::try_from(height).map_err(refuse)?;
-    let mut colors = choose_colors(frames.clone(), size, mode)?;
+    let mut colors = choose_colors(frames.clone(), mode, paint)?;
     let table: Vec<u8> = colors.palette.iter().copied().chain([[0; 3]]).flatten().collect();
     let mut bytes = Vec::new();
     let mut encoder = Encoder::new(&mut bytes, across, down, &table)?;
@@ -59,7 +72,7 @@ pub fn gif(
     let mut ground = Ground::default();
     let mut before: Option<Vec<u8>> = None;
     for (drawing, delay_ms) in frames {
-        let pixels = drawing.paint_over(&mut ground, size, mode)?;
+        let pixels = paint(&drawing, &mut ground)?;
         let rgb = pixels.chunks_exact(4).map(|pixel| [pixel[0], pixel[1], pixel[2]]);
         let after: Vec<u8> = rgb.map(|color| colors.index_of(color)).collect();
         let clear = colors.palette.len() as u8;
@@ -77,15 +90,15 @@ pub fn gif(
 }
 
 /// Colors that suit a film, from a few of its frames.
-fn choose_colors(
-    frames: impl Iterator<Item = (Drawing, u32)>,
-    size: [u32; 2],
+fn choose_colors<P>(
+    frames: impl Iterator<Item = (P, u32)>,
     mode: Mode,
+    paint: Paint<'_, P>,
 ) -> Result<Colors, PictureError> {
     let mut census = Census::default();
     let mut ground = Ground::default();
     for (drawing, _) in frames.step_by(CENSUS_STRIDE) {
-        census.count(&drawing.paint_over(&mut ground, size, mode)?);
+        census.count(&paint(&drawing, &mut ground)?);
     }
     Ok(census.palette(&roles(mode)))
 }

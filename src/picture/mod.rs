@@ -21,7 +21,10 @@ mod text;
 
 pub use drawing::{Capsule, Drawing, Polyline, Speck, Strengths, Twig, Wall, Waypoint};
 pub use encode::{gif, png, svg};
-pub use field::{Axis, Field, HeatMap, Obstacle, Orientation, density_color, field_png};
+pub use field::{
+    Axis, Field, HeatMap, Obstacle, Orientation, Scale, density_color, field_gif, field_png,
+    field_svg,
+};
 pub use palette::{Mode, Palette, Rgba, time_color};
 
 /// Why a picture could not be made.

@@ -278,6 +278,11 @@ impl App {
         self.stage.with_drag(&self.session.scene().stage)
     }
 
+    /// What the scene's weights are relative to; `None` for a shipped scene.
+    pub fn folder(&self) -> Option<&std::path::Path> {
+        self.folder.as_deref()
+    }
+
     /// What there is to play.
     pub fn extent(&self) -> Extent {
         let extent = if field::is_here(self) {

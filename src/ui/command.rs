@@ -153,7 +153,7 @@ commands! {
             "It follows the mouse again; a brush is put away.",
             |app, _| super::stage::field::input::release(app);
         "reset-rewards", "Reset painted rewards", None,
-            "The environment's own reward again.", |app, _| app.field.reset_rewards();
+            "The environment's own reward again.", |app, _| super::stage::field::rewards::reset(app);
     }
     "Training": {
         "train", "Train, pause or go on", on(CTRL, Key::T),
@@ -208,12 +208,12 @@ commands! {
             "The stage as it is now, with axes.", |app, _| app.ask_path(Purpose::Png);
         "svg", "Export drawing (SVG)…", on(CTRL_SHIFT, Key::P),
             "The same as shapes, for papers and editing.", |app, _| app.ask_path(Purpose::Svg);
-        "csv", "Export plan or search (CSV)…", on(CTRL, Key::E),
-            "The chosen plan, one state a row, or every node of the search.", |app, _| app.ask_path(Purpose::Csv);
-        "gif-chain", "Export denoising or search (GIF)…", on(CTRL, Key::D),
-            "Noise becoming a plan, or a search growing.", |app, _| app.ask_path(Purpose::Gif(Clock::Denoising));
-        "gif-time", "Export the ball's way (GIF)…", on(CTRL, Key::G),
-            "The ball following the plan.", |app, _| app.ask_path(Purpose::Gif(Clock::Environment));
+        "csv", "Export numbers (CSV)…", on(CTRL, Key::E),
+            "The chosen plan, one state a row; every node of a search; every cell of a map.", |app, _| app.ask_path(Purpose::Csv);
+        "gif-chain", "Export steps (GIF)…", on(CTRL, Key::D),
+            "Noise becoming a plan, a search growing, or a prediction as its discount grows.", |app, _| app.ask_path(Purpose::Gif(Clock::Denoising));
+        "gif-time", "Export the way (GIF)…", on(CTRL, Key::G),
+            "The ball following the plan, or a policy's run over its map.", |app, _| app.ask_path(Purpose::Gif(Clock::Environment));
     }
     "Window": {
         "palette", "All commands", on(CTRL, Key::K),

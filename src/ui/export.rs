@@ -74,26 +74,12 @@ type Encode = fn(&Drawing, Mode) -> Result<Vec<u8>, PictureError>;
 /// Write the stage as it is now, as pixels.
 pub fn png(app: &mut App, path: PathBuf, ctx: &Context) {
     if field::is_here(app) {
-        return maps(app, path, ctx);
+        return field::export::still(app, path, ctx, picture::field_png);
     }
     if stage::tree::is_here(app) {
         return stage::tree::export::png(app, path, ctx);
     }
     still(app, path, ctx, picture::png);
-}
-
-/// Write an occupancy and its truth as heat maps.
-fn maps(app: &mut App, path: PathBuf, ctx: &Context) {
-    let asking = &app.field.asking;
-    let truth = asking.truth().filter(|(_, is_same)| *is_same).map(|(frame, _)| frame);
-    let Some(frame) = truth.or(asking.frame()).cloned() else { return refuse(app) };
-    let scene = Scene { stage: app.stage_now(), ..app.session.scene().clone() };
-    let mode = theme::mode(ctx.theme());
-    let make: Make = Box::new(move || {
-        let maps = picture::occupancy(&scene, &frame).map_err(|error| error.to_string())?;
-        picture::field_png(&maps, mode).map_err(|error| error.to_string())
-    });
-    app.submit(FileTask::Write { path, make });
 }
 
 /// Write the stage as it is now, as shapes.
@@ -107,6 +93,9 @@ pub fn svg(app: &mut App, path: PathBuf, ctx: &Context) {
             picture::svg(&drawing, mode).map_err(|error| error.to_string())
         });
         return app.submit(FileTask::Write { path, make });
+    }
+    if field::is_here(app) {
+        return field::export::still(app, path, ctx, picture::field_svg);
     }
     still(app, path, ctx, picture::svg);
 }
@@ -123,8 +112,12 @@ fn still(app: &mut App, path: PathBuf, ctx: &Context, encode: Encode) {
     app.submit(FileTask::Write { path, make });
 }
 
-/// Write the chosen plan, or every node of the search, as a table.
+/// Write the chosen plan, every node of the search, or the map on the stage, as
+/// a table.
 pub fn csv(app: &mut App, path: PathBuf) {
+    if field::is_here(app) {
+        return field::export::csv(app, path);
+    }
     if stage::tree::is_here(app) {
         let Some(on_stage) = OnTreeStage::of(app) else { return refuse(app) };
         let make: Make = Box::new(move || {
@@ -146,6 +139,9 @@ pub fn csv(app: &mut App, path: PathBuf) {
 pub fn gif(app: &mut App, clock: Clock, path: PathBuf, ctx: &Context) {
     if stage::tree::is_here(app) {
         return tree_gif(app, clock, path, ctx);
+    }
+    if field::is_here(app) {
+        return field::export::gif(app, clock, path, ctx);
     }
     let Some(film) = app.live.complete().cloned() else { return refuse(app) };
     let mode = theme::mode(ctx.theme());
@@ -187,10 +183,6 @@ fn tree_gif(app: &mut App, clock: Clock, path: PathBuf, ctx: &Context) {
 }
 
 fn refuse(app: &mut App) {
-    if field::is_here(app) {
-        let advice = "Densities leave as pictures (.png), once the first one is on the stage.";
-        return app.notify(Notice::failed("That was not exported", advice));
-    }
     if stage::tree::is_here(app) {
         let advice = "The first search is still on its way; export again once it is whole.";
         return app.notify(Notice::failed("There is nothing to export yet", advice));

@@ -26,6 +26,8 @@ pub enum EditTag {
     Seed,
     /// The first demonstration.
     Demonstrations,
+    /// Painted rewards.
+    Rewards,
 }
 
 impl EditTag {
@@ -40,6 +42,7 @@ impl EditTag {
             Self::Knob(id) => format!("changing {id}"),
             Self::Seed => "changing the seed".into(),
             Self::Demonstrations => "adding a demonstration".into(),
+            Self::Rewards => "painting rewards".into(),
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Measures the window from inside: time to the first live frame, latency from
-//! a mouse move to the plan that answers it, and frame times meanwhile.
+//! a mouse move to the plan or map that answers it, and frame times meanwhile.
 //!
 //! Moves are put into the raw input at the start of a frame, where a mouse's
 //! would be. A frame counts as painted when the next one begins, because that
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use eframe::egui::{Context, Event, Modifiers, PointerButton, RawInput};
 
 use super::app::App;
-use super::stage;
+use super::stage::{self, field};
 
 /// Moves in the drag.
 const MOVES: usize = 40;
@@ -106,24 +106,33 @@ fn ms(duration: Duration) -> f64 {
 /// At the start of a frame: note what was painted, and move the mouse.
 pub fn inject(app: &mut App, _ctx: &Context, input: &mut RawInput) {
     let now = Instant::now();
-    let goal = app.session.scene().stage.goal;
-    let camera = stage::camera(app);
+    let view = view(app);
+    let is_settled = app
+        .probe
+        .as_ref()
+        .is_some_and(|probe| matches!(probe.phase, Phase::Settling(since) if now - since > SETTLE));
+    let path = if is_settled { path(app) } else { Vec::new() };
+    let from = subject(app);
+    // A map follows the mouse; a goal has to be held.
+    let is_held = !field::is_here(app);
     let Some(probe) = &mut app.probe else { return };
     probe.painted(now);
-    let Some(camera) = camera else { return };
+    let Some(view) = view else { return };
     match probe.phase {
-        Phase::Settling(since) if now - since > SETTLE => {
-            probe.path = drag_path(&app.place.layout, goal);
-            input.events.push(Event::PointerMoved(camera.screen_from_world(goal)));
+        Phase::Settling(_) if is_settled => {
+            probe.path = path;
+            input.events.push(Event::PointerMoved(view(from)));
             probe.phase = Phase::Pressing;
         }
         Phase::Pressing => {
-            input.events.push(button(camera.screen_from_world(goal), true));
+            if is_held {
+                input.events.push(button(view(from), true));
+            }
             probe.phase = Phase::Dragging;
         }
         Phase::Dragging => {
             if let Some(position) = probe.path.get(probe.injected).copied() {
-                input.events.push(Event::PointerMoved(camera.screen_from_world(position)));
+                input.events.push(Event::PointerMoved(view(position)));
                 probe.injected += 1;
                 probe.injected_at = Some(now);
             } else {
@@ -132,6 +141,38 @@ pub fn inject(app: &mut App, _ctx: &Context, input: &mut RawInput) {
         }
         _ => {}
     }
+}
+
+/// Where places of the world are on the screen, once there is a stage.
+fn view(app: &App) -> Option<Box<dyn Fn([f32; 2]) -> egui::Pos2>> {
+    if field::is_here(app) {
+        let pane = app.field.panes().first()?.clone();
+        return Some(Box::new(move |place| pane.screen_from_world(place)));
+    }
+    let camera = stage::camera(app)?;
+    Some(Box::new(move |place| camera.screen_from_world(place)))
+}
+
+/// Where the moves begin: the goal that is dragged, or the source of a map.
+fn subject(app: &App) -> [f32; 2] {
+    let stage = &app.session.scene().stage;
+    if field::is_here(app) { stage.start } else { stage.goal }
+}
+
+/// Where the mouse goes.
+fn path(app: &App) -> Vec<[f32; 2]> {
+    let from = subject(app);
+    if !field::is_here(app) {
+        return drag_path(&app.place.layout, from);
+    }
+    let [x_min, y_min, x_max, y_max] = app.field.panes().first().map_or([0.0; 4], |p| p.bounds);
+    let to = [x_min + x_max - from[0], y_min + y_max - from[1]];
+    let place = |index: usize| {
+        let share = index as f32 / MOVES as f32;
+        let at = [0, 1].map(|axis| from[axis] + share * (to[axis] - from[axis]));
+        field::input::legal(app, at)
+    };
+    (1..=MOVES).filter_map(place).collect()
 }
 
 fn button(pos: egui::Pos2, pressed: bool) -> Event {
@@ -169,23 +210,34 @@ fn drag_path(layout: &crate::env::MazeLayout, goal: [f32; 2]) -> Vec<[f32; 2]> {
 
 /// At the end of a frame: note what it shows.
 pub fn frame(app: &mut App, ctx: &Context) {
-    let complete = app.live.complete().cloned();
-    let dragged = app.stage.drag().map(|drag| drag.position);
+    let (answer, dragged) = match field::is_here(app) {
+        true => {
+            let place = |state: &[f32]| Some([*state.first()?, *state.get(1)?]);
+            let frame = app.field.asking.frame();
+            (frame.and_then(|frame| place(&frame.request.state)), place(&field::source(app)))
+        }
+        false => {
+            let film = app.live.complete();
+            let goal = film.and_then(|film| <[f32; 2]>::try_from(film.request.goal.clone()).ok());
+            (goal, app.stage.drag().map(|drag| drag.position))
+        }
+    };
     let Some(probe) = &mut app.probe else { return };
     ctx.request_repaint();
     let now = Instant::now();
-    if complete.is_some() && !probe.is_live {
+    if answer.is_some() && !probe.is_live {
         probe.is_live = true;
         probe.phase = Phase::Settling(now);
     }
     if let (Some(at), Some(goal)) = (probe.injected_at.take(), dragged) {
         probe.moves.push(Move { at, goal, answered: false, latency_ms: None });
     }
-    if let Some(film) = complete {
-        let answered = probe.moves.iter().rposition(|step| {
-            step.goal.iter().zip(&film.request.goal).all(|(a, b)| (a - b).abs() < 1e-5)
-        });
-        // A plan for a newer goal answers the moves before it too.
+    if let Some(answer) = answer {
+        let answered = probe
+            .moves
+            .iter()
+            .rposition(|step| step.goal.iter().zip(&answer).all(|(a, b)| (a - b).abs() < 1e-5));
+        // An answer for a newer place answers the moves before it too.
         for step in probe.moves.iter_mut().take(answered.map_or(0, |index| index + 1)) {
             step.answered = true;
         }

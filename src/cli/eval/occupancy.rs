@@ -35,17 +35,34 @@ pub struct OccupancyRow {
 }
 
 impl Eval {
-    /// Measure the occupancy of one scene at its discount.
-    pub(super) fn occupancy(
+    /// Measure the occupancies of one scene at its discount, every policy by
+    /// itself.
+    pub(super) fn occupancies(
         &self,
         name: &str,
         scene: &Scene,
         opened: &mut Opened,
         device: &str,
-    ) -> anyhow::Result<OccupancyRow> {
+    ) -> anyhow::Result<Vec<OccupancyRow>> {
         if self.multi {
             bail!("--multi is for planners; {name} holds a \u{3b3}-model, whose goals always vary");
         }
+        let crate::lab::open::OpenedModel::Gamma(model) = &opened.model else {
+            bail!("{name} does not predict occupancies");
+        };
+        let policies = 0..model.config.policies.len();
+        policies.map(|policy| self.occupancy(name, scene, opened, policy, device)).collect()
+    }
+
+    /// Measure the occupancy of one policy.
+    fn occupancy(
+        &self,
+        name: &str,
+        scene: &Scene,
+        opened: &mut Opened,
+        policy: usize,
+        device: &str,
+    ) -> anyhow::Result<OccupancyRow> {
         let crate::lab::open::OpenedModel::Gamma(model) = &opened.model else {
             bail!("{name} does not predict occupancies");
         };
@@ -53,6 +70,7 @@ impl Eval {
             sources: self.episodes.unwrap_or(64).min(MAX_SOURCES),
             samples: scene.occupancy.samples,
             discount: scene.occupancy.discount,
+            policy,
             value_cells: VALUE_CELLS,
             value_samples: VALUE_SAMPLES,
             seed: self.seed,
@@ -69,7 +87,7 @@ impl Eval {
             discount: options.discount,
             sources: options.sources,
             samples: options.samples,
-            policy: model.config.policy.clone(),
+            policy: model.config.policies.get(policy).cloned().unwrap_or_default(),
             report,
             seed: self.seed,
             preset: model.config.preset.name(),
@@ -80,7 +98,11 @@ impl Eval {
             row.show();
         }
         if self.record {
-            super::record(name, scene, &format!("\u{3b3} {}", row.discount), &row.line())?;
+            let mut protocol = format!("\u{3b3} {}", row.discount);
+            if model.config.policies.len() > 1 {
+                protocol = format!("{protocol} {}", row.policy);
+            }
+            super::record(name, scene, &protocol, &row.line())?;
         }
         Ok(row)
     }

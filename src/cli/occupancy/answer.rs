@@ -6,9 +6,10 @@ use std::time::Instant;
 
 use anyhow::Context;
 
-use crate::env::{Environment, StateDimension};
+use crate::env::{Environment, EnvironmentConfig, StateDimension};
 use crate::lab::occupancy::{self, OccupancyFrame, OccupancyRequest};
-use crate::model::gamma::{GammaModel, Query};
+use crate::lab::twin;
+use crate::model::gamma::GammaModel;
 use crate::plan::horizon::Reweighting;
 use crate::plan::occupancy as chained;
 use crate::rng::Rng;
@@ -21,6 +22,8 @@ const POINTS: usize = 256;
 pub(super) struct Answer {
     /// The map; densities are means over the cells.
     pub frame: OccupancyFrame,
+    /// Whose future: a row of the model's policies.
+    pub policy: usize,
     /// `[model steps, samples, state]`.
     pub states: Vec<f32>,
     /// ln of every sample's density under its model step; empty for a GAN.
@@ -34,10 +37,11 @@ impl Answer {
         request: OccupancyRequest,
         environment: &mut dyn Environment,
         model: &GammaModel,
-        with_truth: bool,
+        with_truth: Option<&EnvironmentConfig>,
     ) -> anyhow::Result<Self> {
         let request = Arc::new(request);
-        let mut frame = match with_truth {
+        let query = occupancy::query(&request, model)?;
+        let mut frame = match with_truth.is_some() {
             true => compared(&request, environment, model)?,
             false => {
                 let started = Instant::now();
@@ -48,15 +52,19 @@ impl Answer {
             }
         };
         if request.settings.steps <= 1 && model.has_density() {
-            frame.model = chained::mean_density_map(model, &query(&request), &frame.grid, POINTS)?;
+            frame.model = chained::mean_density_map(model, &query, &frame.grid, POINTS)?;
         }
         let compare = |truth: &Vec<f32>| {
             frame.grid.total_variation(&frame.model, truth, occupancy::COMPARED_CELLS)
         };
         frame.total_variation = frame.truth.as_ref().map(compare);
+        if let Some(config) = with_truth {
+            let name = model.config.policies.get(query.policy).map_or("", String::as_str);
+            twin::add_exact(&mut frame, environment, config, name)?;
+        }
         let [states, log_density] = draw(&request, model)?;
         let moments = moments(&model.config.state, &states, &frame.chain_weights);
-        Ok(Self { frame, states, log_density, moments })
+        Ok(Self { frame, policy: query.policy, states, log_density, moments })
     }
 
     /// Number of samples, of all model steps together.
@@ -78,19 +86,10 @@ fn compared(
     last.context("the model gave no answer")
 }
 
-fn query(request: &OccupancyRequest) -> Query {
-    Query {
-        state: request.state.clone(),
-        action: request.action.clone(),
-        goal: request.goal.clone(),
-        discount: request.settings.discount,
-    }
-}
-
 /// The samples of the map once more, now with every coordinate and their
 /// log-densities: the same stream makes the same draws.
 fn draw(request: &OccupancyRequest, model: &GammaModel) -> anyhow::Result<[Vec<f32>; 2]> {
-    let (settings, query) = (&request.settings, query(request));
+    let (settings, query) = (&request.settings, occupancy::query(request, model)?);
     let mut rng = Rng::stream(request.seed, "occupancy samples");
     if settings.steps <= 1 {
         let samples = model.sample(&[query], settings.samples, &mut rng)?;

@@ -11,6 +11,7 @@ use crate::env::EnvironmentSpec;
 use crate::files::AtomicWriter;
 use crate::lab::occupancy::{COMPARED_CELLS, OccupancyFrame};
 use crate::lab::{Scene, picture};
+use crate::model::gamma::GammaModel;
 use crate::picture::Mode;
 
 /// What --out asks for.
@@ -18,6 +19,9 @@ use crate::picture::Mode;
 pub(super) enum Form {
     Arrays,
     Picture,
+    Drawing,
+    Table,
+    Film,
     Everything,
 }
 
@@ -27,8 +31,11 @@ impl Form {
         let form = match out.extension().and_then(|ending| ending.to_str()).unwrap_or_default() {
             "npz" => Self::Arrays,
             "png" => Self::Picture,
+            "svg" => Self::Drawing,
+            "csv" => Self::Table,
+            "gif" => Self::Film,
             "json" => Self::Everything,
-            _ => bail!("{} must end in .npz, .png or .json", out.display()),
+            _ => bail!("{} must end in .npz, .json, .csv, .png, .svg or .gif", out.display()),
         };
         drop(AtomicWriter::create(out)?);
         Ok(form)
@@ -99,6 +106,7 @@ impl Report<'_> {
             "value": frame.value,
             "cells": frame.grid.cells,
             "total_variation": frame.total_variation.map(exact),
+            "exact_total_variation": frame.exact_total_variation.map(exact),
             "rollouts": frame.truth.is_some().then_some(frame.rollouts),
             "milliseconds": exact(frame.wall_ms),
         })
@@ -147,17 +155,28 @@ impl Report<'_> {
                 "total variation {off:.3} to {n} real rollouts on about {cells} x {cells} cells"
             );
         }
+        if let Some(off) = frame.exact_total_variation {
+            println!("total variation {off:.3} to the exact occupancy of the tabular twin");
+        }
         println!("{:.1} ms on {}", frame.wall_ms, self.device);
     }
 
     /// Write the form that --out asks for.
-    pub(super) fn write(&self, form: Form, out: &Path, is_light: bool) -> anyhow::Result<()> {
+    pub(super) fn write(
+        &self,
+        form: Form,
+        out: &Path,
+        is_light: bool,
+        model: &GammaModel,
+    ) -> anyhow::Result<()> {
+        let mode = if is_light { Mode::Light } else { Mode::Dark };
+        let frame = self.frame();
         let bytes = match form {
             Form::Arrays => return Ok(self.write_arrays(out)?),
-            Form::Picture => {
-                let mode = if is_light { Mode::Light } else { Mode::Dark };
-                picture::field_png(&picture::occupancy(self.scene, self.frame())?, mode)?
-            }
+            Form::Picture => picture::field_png(&picture::occupancy(self.scene, frame)?, mode)?,
+            Form::Drawing => picture::field_svg(&picture::occupancy(self.scene, frame)?, mode)?,
+            Form::Table => picture::occupancy_csv(frame, &self.spec.state).into_bytes(),
+            Form::Film => picture::discounts(self.scene, &frame.request, model, mode)?,
             Form::Everything => serde_json::to_vec_pretty(&self.everything())?,
         };
         Ok(crate::files::write_atomic(out, &bytes)?)
@@ -182,6 +201,7 @@ impl Report<'_> {
         all.push(list("weights", Values::Double(&frame.chain_weights)));
         all.push(map("density", Values::Single(&frame.model)));
         all.extend(frame.truth.as_ref().map(|truth| map("truth", Values::Single(truth))));
+        all.extend(frame.exact.as_ref().map(|exact| map("exact", Values::Single(exact))));
         all.push(list("x_edges", Values::Double(&x_edges)));
         all.push(list("y_edges", Values::Double(&y_edges)));
         all.push(list("state", Values::Single(&frame.request.state)));
@@ -200,6 +220,7 @@ impl Report<'_> {
             "log_density": has_density.then(|| all_exact(&answer.log_density)),
             "density": rows(&frame.model, columns),
             "truth": frame.truth.as_ref().map(|truth| rows(truth, columns)),
+            "exact": frame.exact.as_ref().map(|exact| rows(exact, columns)),
             "x_edges": edges(frame, 0),
             "y_edges": edges(frame, 1),
             "scene_toml": self.scene.to_toml(),
@@ -260,9 +281,14 @@ mod tests {
     #[test]
     fn a_form_is_known_by_its_ending_and_needs_a_place() {
         let folder = tempfile::tempdir().unwrap();
-        for (name, form) in
-            [("a.npz", Form::Arrays), ("a.png", Form::Picture), ("a.json", Form::Everything)]
-        {
+        for (name, form) in [
+            ("a.npz", Form::Arrays),
+            ("a.png", Form::Picture),
+            ("a.svg", Form::Drawing),
+            ("a.csv", Form::Table),
+            ("a.gif", Form::Film),
+            ("a.json", Form::Everything),
+        ] {
             assert_eq!(Form::check(&folder.path().join(name)).unwrap(), form);
             assert!(!folder.path().join(name).exists());
         }

@@ -24,6 +24,7 @@ impl Occupancy {
         asked.steps = self.steps.unwrap_or(asked.steps);
         asked.long_discount = self.long_gamma.unwrap_or(asked.long_discount);
         asked.samples = self.samples.unwrap_or(asked.samples);
+        asked.policy = self.policy.clone().or_else(|| asked.policy.take());
         scene.stage.seed = self.seed.unwrap_or(scene.stage.seed);
         scene.check()?;
         let (asked, cells) = (&scene.occupancy, self.cells);
@@ -70,7 +71,8 @@ impl Occupancy {
         let given = match &self.state {
             Some(state) => state.0.clone(),
             None => {
-                let start = scene.stage.start.into_iter().chain(std::iter::repeat(0.0));
+                let rest = scene.stage.rest.iter().copied().chain(std::iter::repeat(0.0));
+                let start = scene.stage.start.into_iter().chain(rest);
                 start.take(spec.state.len()).collect()
             }
         };
@@ -85,7 +87,8 @@ impl Occupancy {
             check_known_actions(&spec, action.is_some(), steps)?;
         }
         let discount = scene.occupancy.discount;
-        let query = Query { state, action, goal, discount };
+        let policy = model.config.policy_row(scene.occupancy.policy.as_deref())?;
+        let query = Query { state, action, goal, discount, policy };
         model.check(&query)?;
         Ok(OccupancyRequest {
             state: query.state,

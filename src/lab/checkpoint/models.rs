@@ -92,22 +92,25 @@ impl Checkpoint {
             && found.gan() == asked.gan();
         if !same || names(&found) != names(asked) {
             return Err(mismatch(format!(
-                "it holds a network of {} couplings, {} bins and width {} over {}, the scene asks for {}, {} and {} over {}; \
+                "it holds a {} network of {} couplings, {} bins and width {} over {}, the scene asks for {} with {}, {} and {} over {}; \
                  change the scene's model section or its weights",
+                found.preset.name(),
                 found.couplings,
                 found.bins,
                 found.hidden,
                 names(&found).join(", "),
+                asked.preset.name(),
                 asked.couplings,
                 asked.bins,
                 asked.hidden,
                 names(asked).join(", "),
             )));
         }
-        if found.policy != asked.policy {
+        if found.policies != asked.policies {
             return Err(mismatch(format!(
-                "it predicts the policy \"{}\", the scene asks for \"{}\"; train again or change model.policy",
-                found.policy, asked.policy
+                "it predicts {}, the scene asks for {}; train again or change the scene's policies",
+                found.policies.join(", "),
+                asked.policies.join(", ")
             )));
         }
         let network = GammaNetwork::init(&found, &mut Initializer::new(0, &device));

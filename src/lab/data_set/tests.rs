@@ -143,7 +143,8 @@ fn a_transformer_learns_from_a_d4rl_file_and_a_gamma_model_says_why_it_cannot() 
     let mut gamma = self::scene("maze2d-umaze-gamma");
     gamma.data.file = Some("maze.hdf5".into());
     let source = DataSource::new(&gamma.data, Some(folder.path()));
-    let refused = source.stretches(environment.as_mut(), "to-goal", &mut go_on).unwrap_err();
+    let refused =
+        source.stretches(environment.as_mut(), &["to-goal".into()], &mut go_on).unwrap_err();
     assert!(refused.to_string().contains("take data.file out"), "{refused}");
 }
 

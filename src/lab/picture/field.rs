@@ -1,10 +1,11 @@
-//! An occupancy as heat maps.
+//! An occupancy and a value map as heat maps.
 
 use crate::env::{EnvironmentSpec, FourRooms, MazeLayout, RoomsSpace, StateDimension, symbol};
 use crate::lab::occupancy::OccupancyFrame;
+use crate::lab::values::{ValueFrame, ValueReward};
 use crate::lab::{Scene, SceneError};
 use crate::model::ModelConfig;
-use crate::picture::{Axis, Field, HeatMap, Obstacle, Orientation};
+use crate::picture::{Axis, Field, HeatMap, Obstacle, Orientation, Scale};
 
 /// Half the thickness of a wall between rooms, in m, which the environment
 /// documents and does not hand out.
@@ -17,28 +18,88 @@ pub(super) const WALL_RADIUS: f32 = 0.03;
 pub fn occupancy(scene: &Scene, frame: &OccupancyFrame) -> Result<Field, SceneError> {
     let environment = scene.make_environment()?;
     let spec = environment.spec();
-    let axes = [0, 1].map(|index| spec.state.get(index).map(axis).unwrap_or_default());
     let mut maps = vec![HeatMap { title: "γ-model".into(), values: frame.model.clone() }];
     if let Some(truth) = &frame.truth {
         let title = format!("{} real rollouts", frame.rollouts);
         maps.push(HeatMap { title, values: truth.clone() });
     }
-    let place = |values: &[f32]| Some([*values.first()?, *values.get(1)?]);
+    if let Some(exact) = &frame.exact {
+        maps.push(HeatMap { title: "exact".into(), values: exact.clone() });
+    }
+    let ground = ground(scene, spec)?;
     Ok(Field {
-        unit: density_unit(&axes[0].unit, &axes[1].unit),
-        axes,
+        unit: density_unit(&ground.axes[0].unit, &ground.axes[1].unit),
         cells: frame.grid.cells,
         maps,
+        start: place(&frame.request.state),
+        goal: place(&frame.request.goal),
+        caption: caption(scene, spec, frame),
+        ..ground
+    })
+}
+
+/// What every state is worth by the model, and by policy evaluation and value
+/// iteration where they are known.
+///
+/// # Errors
+/// A scene whose environment cannot be built.
+pub fn values(scene: &Scene, frame: &ValueFrame) -> Result<Field, SceneError> {
+    let environment = scene.make_environment()?;
+    let spec = environment.spec();
+    let map = |title: &str, values: &Vec<f32>| HeatMap {
+        title: title.to_owned(),
+        values: values.clone(),
+    };
+    let mut maps = vec![map("γ-model", &frame.model)];
+    maps.extend(frame.evaluation.as_ref().map(|values| map("policy evaluation", values)));
+    maps.extend(frame.optimal.as_ref().map(|values| map("value iteration", values)));
+    let request = &frame.request;
+    let mut parts = vec![policy_of(scene, request.policy.as_deref())];
+    parts.push(format!("values at γ {}", request.discount));
+    parts.push(match request.reward {
+        ValueReward::Environment => "the environment's reward".to_owned(),
+        ValueReward::Painted { .. } => "painted rewards".to_owned(),
+    });
+    parts.push(format!("{} samples a state", request.samples));
+    parts.push(format!("seed {}", request.seed));
+    parts.extend(frame.pearson.map(|r| format!("Pearson {r:.3} to policy evaluation")));
+    parts.extend(frame.rmse_share.map(|share| format!("RMSE {:.1} % of its range", 100.0 * share)));
+    Ok(Field {
+        cells: frame.grid.cells,
+        maps,
+        scale: Scale::Linear,
+        goal: place(&request.goal),
+        caption: parts.join(" · "),
+        ..ground(scene, spec)?
+    })
+}
+
+fn place(values: &[f32]) -> Option<[f32; 2]> {
+    Some([*values.first()?, *values.get(1)?])
+}
+
+/// Axes, walls and title, without a map.
+fn ground(scene: &Scene, spec: &EnvironmentSpec) -> Result<Field, SceneError> {
+    Ok(Field {
+        axes: [0, 1].map(|index| spec.state.get(index).map(axis).unwrap_or_default()),
         orientation: match spec.id {
             "maze2d" => Orientation::Rows,
             _ => Orientation::Plane,
         },
         obstacles: obstacles(scene)?,
-        start: place(&frame.request.state),
-        goal: place(&frame.request.goal),
         title: scene.title.clone(),
-        caption: caption(scene, spec, frame),
+        ..Field::default()
     })
+}
+
+/// Whose future it is, for captions.
+fn policy_of(scene: &Scene, asked: Option<&str>) -> String {
+    let ModelConfig::Gamma(section) = &scene.model else { return String::new() };
+    let policy = asked.or(section.policies().first().copied()).unwrap_or_default();
+    match section.weights.is_none() {
+        true => format!("policy {policy} · random weights"),
+        false => format!("policy {policy}"),
+    }
 }
 
 pub(super) fn axis(dimension: &StateDimension) -> Axis {
@@ -83,13 +144,7 @@ fn capsules(space: &RoomsSpace) -> Vec<Obstacle> {
 /// One line on what was asked and what came of it.
 fn caption(scene: &Scene, spec: &EnvironmentSpec, frame: &OccupancyFrame) -> String {
     let settings = &frame.request.settings;
-    let mut parts = Vec::new();
-    if let ModelConfig::Gamma(section) = &scene.model {
-        parts.push(format!("policy {}", section.policy));
-        if section.weights.is_none() {
-            parts.push("random weights".to_owned());
-        }
-    }
+    let mut parts = vec![policy_of(scene, settings.policy.as_deref())];
     let discount = match settings.steps {
         0 | 1 => settings.discount,
         steps => {

@@ -3,13 +3,17 @@
 
 mod chain;
 mod field;
+mod field_film;
+mod field_table;
 mod ground;
 mod maze;
 mod shot;
 mod table;
 mod tree;
 
-pub use field::occupancy;
+pub use field::{occupancy, values};
+pub use field_film::{FilmError, discounts, discounts_on_cpu, run};
+pub use field_table::{occupancy_csv, values_csv};
 pub use shot::{Cloud, Moment, Shot};
 pub use table::csv;
 pub use tree::{TreeMoment, TreeShot, tree_csv, tree_movie};
@@ -94,6 +98,14 @@ pub fn svg(drawing: &Drawing, mode: Mode) -> Result<Vec<u8>, PictureError> {
 /// Axes or values that make no picture.
 pub fn field_png(field: &Field, mode: Mode) -> Result<Vec<u8>, PictureError> {
     picture::field_png(field, STILL_SIDE, mode)
+}
+
+/// Heat maps as an SVG of the same size.
+///
+/// # Errors
+/// As for [`field_png`].
+pub fn field_svg(field: &Field, mode: Mode) -> Result<Vec<u8>, PictureError> {
+    picture::field_svg(field, STILL_SIDE, mode)
 }
 
 /// Noise condensing into plans, then the ball following the chosen one, as a

@@ -60,13 +60,15 @@ pub(super) fn prepare(
             Prepared { learner: Box::new(learner), normalizer: Some(normalizer), discretizer: None }
         }
         ModelNumbers::Gamma(config) => {
-            let policy = environment.policy(&config.policy)?;
+            let policies: Result<Vec<_>, _> =
+                config.policies.iter().map(|id| environment.policy(id)).collect();
+            let policies = policies?;
             let mut collect = |source: DataSource<'_>, on_collected: OnCollected<'_>| {
-                source.stretches(environment, &config.policy, on_collected).map(Arc::new)
+                source.stretches(environment, &config.policies, on_collected).map(Arc::new)
             };
             let stretches = collect(source, on_collected)?;
             let held_out = collect(others, silent)?;
-            let learner = GammaLearner::new(config.clone(), stretches, policy, seed, device)?
+            let learner = GammaLearner::new(config.clone(), stretches, policies, seed, device)?
                 .with_held_out(Some(held_out));
             Prepared { learner: Box::new(learner), normalizer: None, discretizer: None }
         }

@@ -35,9 +35,9 @@ impl Purpose {
             Self::SaveScene => "Save scene",
             Self::Png => "Export picture",
             Self::Svg => "Export drawing",
-            Self::Csv => "Export plan or search",
-            Self::Gif(Clock::Denoising) => "Export denoising or search",
-            Self::Gif(Clock::Environment | Clock::Training) => "Export the ball's way",
+            Self::Csv => "Export numbers",
+            Self::Gif(Clock::Denoising) => "Export steps",
+            Self::Gif(Clock::Environment | Clock::Training) => "Export the way",
         }
     }
 
@@ -101,8 +101,8 @@ impl PathDialog {
         let extension = purpose.extension();
         let stem = name.trim_end_matches(".toml");
         let kind = match purpose {
-            Purpose::Gif(Clock::Denoising) => "-chain",
-            Purpose::Gif(Clock::Environment | Clock::Training) => "-ball",
+            Purpose::Gif(Clock::Denoising) => "-steps",
+            Purpose::Gif(Clock::Environment | Clock::Training) => "-way",
             _ => "",
         };
         let suggestion = format!("{stem}{kind}.{extension}");
@@ -223,7 +223,7 @@ mod tests {
     #[test]
     fn suggestions_say_what_the_file_is() {
         let dialog = PathDialog::new(Purpose::Gif(Clock::Denoising), "maze.toml");
-        assert_eq!(dialog.pick().file_name, "maze-chain.gif");
+        assert_eq!(dialog.pick().file_name, "maze-steps.gif");
         let open = PathDialog::new(Purpose::OpenScene, "maze");
         assert!(!open.pick().save && open.text.is_empty());
         assert_ne!(dialog.token(), open.token());

@@ -207,7 +207,8 @@ mod tests {
     use super::*;
 
     fn of(discount: f32, long_discount: f32, steps: usize) -> Figures {
-        let settings = OccupancySettings { discount, long_discount, steps, samples: 1 };
+        let settings =
+            OccupancySettings { discount, long_discount, steps, samples: 1, policy: None };
         figures(&settings).unwrap()
     }
 

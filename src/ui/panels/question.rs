@@ -1,17 +1,23 @@
 //! What a gamma-model is asked: the source state, the goal, the first action.
 
-use eframe::egui::{DragValue, Slider, Ui};
+use eframe::egui::{Align, ComboBox, DragValue, Layout, Slider, Ui};
 
-use crate::ui::app::App;
+use crate::ui::app::{App, Proposal};
 use crate::ui::command;
+use crate::ui::history::EditTag;
+use crate::ui::live::{Origin, Wish};
 use crate::ui::stage::Handle;
 use crate::ui::stage::field::{self, input};
-use crate::ui::theme::GRID;
+use crate::ui::theme::{GRID, small};
 use crate::ui::widgets::{fact, muted, tip_of};
+
+/// Width of the choice of a policy.
+const POLICY_WIDTH: f32 = 144.0;
 
 /// Show the question.
 pub fn show(app: &mut App, ui: &mut Ui) {
     policy(app, ui);
+    ui.add_space(GRID / 2.0);
     ui.label(muted(ui, "From the state"));
     source(app, ui);
     if !app.place.spec.goal_dims.is_empty() {
@@ -23,19 +29,60 @@ pub fn show(app: &mut App, ui: &mut Ui) {
     action(app, ui);
 }
 
-fn policy(app: &App, ui: &mut Ui) {
-    let scene = app.session.scene();
+/// Whose future it is: a choice where the model knows several policies.
+fn policy(app: &mut App, ui: &mut Ui) {
+    let scene = app.session.scene().clone();
     let crate::model::ModelConfig::Gamma(section) = &scene.model else { return };
-    let row = app.place.policies.iter().find(|row| row.id == section.policy);
-    let title = row.map_or(section.policy.as_str(), |row| row.title).to_owned();
-    fact(ui, "policy", title).on_hover_text(row.map_or("", |row| row.help));
+    let policies = section.policies();
+    let asked = scene.occupancy.policy.as_deref();
+    let mut index = policies.iter().position(|id| Some(*id) == asked).unwrap_or(0);
+    let row_of = |id: &str| app.place.policies.iter().find(|row| row.id == id);
+    let row = policies.get(index).and_then(|id| row_of(id));
+    let titles: Vec<&str> =
+        policies.iter().map(|id| row_of(id).map_or(*id, |row| row.title)).collect();
+    let help = row.map_or("", |row| row.help);
+    let title = titles.get(index).copied().unwrap_or_default();
+    if policies.len() < 2 {
+        let id = policies.first().copied().unwrap_or_default();
+        fact(ui, "policy", format!("{title} ({id})")).on_hover_text(help);
+        ui.label(muted(ui, help));
+        return;
+    }
+    let response = ui
+        .horizontal(|ui| {
+            ui.label(muted(ui, "policy"));
+            let right = Layout::right_to_left(Align::Center);
+            ui.with_layout(right, |ui| {
+                ui.name_inputs("Policy", |ui| {
+                    let title = |i: usize| small(titles.get(i).copied().unwrap_or_default());
+                    let n = titles.len();
+                    ComboBox::from_id_salt("policy")
+                        .width(POLICY_WIDTH)
+                        .show_index(ui, &mut index, n, title)
+                })
+            })
+            .inner
+        })
+        .inner;
+    let is_changed = response.on_hover_text(help).changed();
+    ui.label(muted(ui, help));
+    if is_changed && let Some(id) = policies.get(index) {
+        let mut edited = scene.clone();
+        edited.occupancy.policy = Some((*id).to_owned());
+        let wish = Wish::full(Origin::Same);
+        app.propose(Proposal::Edit(
+            EditTag::Knob("occupancy.policy"),
+            Box::new(edited),
+            Some(wish),
+        ));
+    }
 }
 
 fn source(app: &mut App, ui: &mut Ui) {
     let mut state = field::source(app);
     let dimensions = app.place.spec.state.clone();
     let mut moved = false;
-    for (index, (value, dimension)) in state.iter_mut().zip(&dimensions).enumerate() {
+    for (value, dimension) in state.iter_mut().zip(&dimensions) {
         let name = format!("Source {}", dimension.name);
         if coordinate(
             ui,
@@ -47,23 +94,17 @@ fn source(app: &mut App, ui: &mut Ui) {
             dimension.high,
         ) {
             moved = true;
-            if index >= 2 {
-                app.field.rest.resize(dimensions.len() - 2, 0.0);
-                if let Some(rest) = app.field.rest.get_mut(index - 2) {
-                    *rest = *value;
-                }
-            }
         }
     }
-    if moved && let [x, y, ..] = state[..] {
-        input::pin_at(app, [x, y]);
+    if moved {
+        input::pin_at(app, &state);
     }
     let mut is_pinned = app.field.is_pinned();
     let tip = tip_of(ui.ctx(), "pin");
     if ui.checkbox(&mut is_pinned, "Pinned").on_hover_text(tip).changed()
         && let Some(command) = command::find("pin")
     {
-        app.propose(crate::ui::app::Proposal::Run(command));
+        app.propose(Proposal::Run(command));
     }
 }
 

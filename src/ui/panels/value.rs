@@ -3,10 +3,9 @@
 
 use eframe::egui::Ui;
 
-use crate::lab::values::ValueReward;
 use crate::ui::app::{App, Proposal};
 use crate::ui::command;
-use crate::ui::stage::field::rewards::Brush;
+use crate::ui::stage::field::rewards::{self, Brush};
 use crate::ui::stage::field::{Map, ValueOf};
 use crate::ui::theme::{GRID, small};
 use crate::ui::widgets::{fact, muted, tip_of};
@@ -54,11 +53,8 @@ fn measures(app: &App, ui: &mut Ui) {
 
 fn reward(app: &mut App, ui: &mut Ui) {
     ui.add_space(GRID / 2.0);
-    let rewards = &app.field.rewards;
-    let what = match rewards.reward() {
-        ValueReward::Environment => "the environment's own",
-        ValueReward::Painted { .. } => "painted, without retraining",
-    };
+    let is_painted = rewards::painting(app).is_some();
+    let what = if is_painted { "painted, without retraining" } else { "the environment's own" };
     fact(ui, "reward", what);
     ui.horizontal_wrapped(|ui| {
         ui.spacing_mut().item_spacing.x = 2.0;
@@ -69,7 +65,6 @@ fn reward(app: &mut App, ui: &mut Ui) {
                 app.field.map = Map::Value;
             }
         }
-        let is_painted = app.field.rewards.painted().is_some();
         let reset = ui.add_enabled(is_painted, eframe::egui::Button::new(small("Reset")));
         if reset.on_hover_text(tip_of(ui.ctx(), "reset-rewards")).clicked()
             && let Some(command) = command::find("reset-rewards")

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use eframe::egui::Context;
 
+use super::rewards::reward;
 use super::{Map, discounts, goal, source};
 use crate::env::EnvironmentConfig;
 use crate::lab::Phase;
@@ -178,7 +179,7 @@ pub fn settings(app: &App) -> OccupancySettings {
 }
 
 /// The occupancy that is wanted at rest.
-fn occupancy(app: &App) -> OccupancyRequest {
+pub fn occupancy(app: &App) -> OccupancyRequest {
     OccupancyRequest {
         state: source(app),
         goal: goal(app),
@@ -193,12 +194,14 @@ fn occupancy(app: &App) -> OccupancyRequest {
 /// The value map that is wanted at rest.
 fn values(app: &App) -> ValueRequest {
     let cells = cells(app, FINE_VALUES);
+    let settings = settings(app);
     ValueRequest {
-        discount: settings(app).discount,
+        discount: settings.discount,
+        policy: settings.policy,
         goal: goal(app),
         cells,
         samples: VALUE_SAMPLES[1],
-        reward: app.field.rewards.reward(),
+        reward: reward(app),
         seed: app.session.scene().stage.seed,
     }
 }

@@ -87,8 +87,10 @@ fn brush(app: &mut App, ui: &Ui, response: &Response, panes: &[Pane]) {
         && let Some(at) = response.interact_pointer_pos()
         && let Some(pane) = pane_at(panes, at)
     {
-        let App { field, place, .. } = app;
-        field.rewards.paint(&place.spec.state, pane.world_from_screen(at));
+        super::rewards::paint(app, pane.world_from_screen(at));
+    }
+    if !is_down {
+        super::rewards::keep(app);
     }
 }
 
@@ -194,10 +196,16 @@ pub fn pin(app: &mut App) {
     }
 }
 
-/// Put the source somewhere and hold it there.
-pub fn pin_at(app: &mut App, place: [f32; 2]) {
-    if let Some(place) = legal(app, place) {
-        put(app, Handle::Start, place);
+/// Put the whole source state somewhere and hold it there.
+pub fn pin_at(app: &mut App, state: &[f32]) {
+    if let [x, y, ref rest @ ..] = *state
+        && let Some(place) = legal(app, [x, y])
+    {
+        let mut scene = app.session.scene().clone();
+        scene.stage.start = place;
+        let is_plain = rest.iter().all(|value| *value == 0.0);
+        scene.stage.rest = if is_plain { Vec::new() } else { rest.to_vec() };
+        app.edit(EditTag::Start, scene, None);
         app.field.is_pinned = true;
     }
 }
@@ -209,6 +217,7 @@ pub fn release(app: &mut App) {
         app.field.hover = Some(app.session.scene().stage.start);
         app.field.is_pinned = false;
     }
+    super::rewards::keep(app);
     app.field.rewards.brush = None;
 }
 

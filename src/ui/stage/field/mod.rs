@@ -7,6 +7,7 @@
 
 pub mod asking;
 pub(in crate::ui) mod axes;
+pub mod export;
 pub mod input;
 pub(in crate::ui) mod paint;
 pub mod pane;
@@ -17,8 +18,6 @@ mod shots;
 mod words;
 
 pub use axes::symbol;
-
-use std::sync::Arc;
 
 use eframe::egui::{Rect, Sense, Ui};
 
@@ -127,9 +126,7 @@ pub struct Field {
     pub scale: Scale,
     /// First action; the policy's own if absent.
     pub action: Option<Vec<f32>>,
-    /// The source state's coordinates after the first two; zeros if short.
-    pub rest: Vec<f32>,
-    /// Rewards painted onto the map, and the brush.
+    /// The brush that paints rewards, and what it paints now.
     pub rewards: Rewards,
     /// The real policy's run.
     pub run: Run,
@@ -164,11 +161,6 @@ impl Field {
         self.scale = after(&Scale::ALL, self.scale);
     }
 
-    /// The environment's own reward again.
-    pub fn reset_rewards(&mut self) {
-        self.rewards = Rewards::default();
-    }
-
     /// Whether the source stays while the mouse moves.
     pub fn is_pinned(&self) -> bool {
         self.is_pinned
@@ -177,7 +169,7 @@ impl Field {
     /// The full source state.
     pub fn source(&self, stage: &StageConfig, n_dims: usize) -> Vec<f32> {
         let [x, y] = self.hover.filter(|_| !self.is_pinned).unwrap_or(stage.start);
-        let rest = self.rest.iter().copied().chain(std::iter::repeat(0.0));
+        let rest = stage.rest.iter().copied().chain(std::iter::repeat(0.0));
         [x, y].into_iter().chain(rest).take(n_dims).collect()
     }
 
@@ -284,17 +276,15 @@ pub fn pump(app: &mut App, ctx: &eframe::egui::Context) {
     }
 }
 
-/// Shared numbers of a picture.
-pub(super) type Numbers = Arc<Vec<f32>>;
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_pinned_source_stays_where_the_scene_has_it() {
-        let scene = crate::ui::testing::tiny_scene();
-        let mut field = Field { rest: vec![0.5], ..Field::default() };
+        let mut scene = crate::ui::testing::tiny_scene();
+        scene.stage.rest = vec![0.5];
+        let mut field = Field::default();
         let start = scene.stage.start;
         assert_eq!(field.source(&scene.stage, 4), [start[0], start[1], 0.5, 0.0]);
         field.hover = Some([1.0, 2.0]);

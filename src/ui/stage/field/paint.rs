@@ -180,9 +180,10 @@ fn samples(
 
 /// Painted rewards over the value map.
 fn rewards(app: &App, painter: &Painter, pane: &Pane, index: usize, ppp: f32) {
-    let Some((grid, rewards)) = app.field.rewards.painted() else { return };
+    let Some(painting) = super::rewards::painting(app) else { return };
+    let grid = painting.grid(&app.place.spec.state);
     let (map, scale) = (ColorMap::Difference, Scale::Linear);
-    let cells = Cells::new(grid, [false; 2], rewards, [0.0, 1.0], map, scale);
+    let cells = Cells::new(&grid, [false; 2], &painting.rewards(), [0.0, 1.0], map, scale);
     let batch = Batch {
         slot: REWARD_SLOT + index as u64,
         generation: app.field.pictures.generation,

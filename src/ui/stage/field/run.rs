@@ -39,6 +39,7 @@ fn wanted(app: &App) -> RunRequest {
         state: source(app),
         goal: goal(app),
         action: app.field.action.clone(),
+        policy: app.session.scene().occupancy.policy.clone(),
         steps: ((SECS / dt_secs) as usize).clamp(1, MAX_STEPS),
         seed: app.session.scene().stage.seed,
     }
