@@ -187,10 +187,10 @@ commands! {
             |app, _| app.stage.camera.reset();
     }
     "Scene": {
-        "compare", "Compare side by side", on(CTRL, Key::Backslash),
+        "sides", "Compare side by side", on(CTRL, Key::Backslash),
             "A second side with the same question, clocks and camera; again closes it.",
             |app, _| super::compare::toggle(app);
-        "compare-swap", "Work with the other side", on(NONE, Key::Tab),
+        "sides-swap", "Work with the other side", on(NONE, Key::Tab),
             "Panels, keys and pickers are about one side at a time.",
             |app, _| super::compare::swap(app);
         "undo", "Undo", on(CTRL, Key::Z),

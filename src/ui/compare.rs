@@ -148,7 +148,11 @@ fn in_mirror(app: &mut App, work: impl FnOnce(&mut App)) {
     let Some(mut other) = app.compare.other.take() else { return };
     let (transport, renderer) = (app.transport.clone(), app.renderer());
     let proposals = std::mem::take(&mut app.proposals);
+    let ours = app.extent().chain_steps.max(1) as f32;
     other.swap(app);
+    // Chains of other lengths are as far along.
+    let theirs = app.extent().chain_steps as f32;
+    app.transport.chain = (app.transport.chain / ours).min(1.0) * theirs;
     app.set_renderer(renderer.on_side(1));
     work(app);
     app.set_renderer(renderer);
@@ -262,7 +266,7 @@ pub fn show(app: &mut App, ui: &mut Ui) {
     let label = "Mirror: click to work with this side";
     response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, true, label));
     if response.on_hover_text("Click to work with this side.").clicked()
-        && let Some(command) = super::command::find("compare-swap")
+        && let Some(command) = super::command::find("sides-swap")
     {
         app.propose(Proposal::Run(command));
     }
@@ -314,6 +318,7 @@ fn titles(app: &App) -> (String, String) {
 /// Settings of `scene` that the other one has otherwise.
 fn differing(scene: &crate::lab::Scene, other: &crate::lab::Scene) -> Vec<String> {
     crate::lab::knobs::all()
+        .filter(|knob| knob.group != crate::lab::knobs::training::GROUP)
         .filter(|knob| (knob.applies)(scene) && (knob.applies)(other))
         .filter(|knob| ((knob.get)(scene) - (knob.get)(other)).abs() > 1e-9)
         .take(3)
