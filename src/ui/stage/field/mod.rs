@@ -177,7 +177,6 @@ impl Field {
     pub(in crate::ui) fn link(&mut self, other: &Self) {
         self.map = other.map;
         (self.hover, self.is_pinned) = (other.hover, other.is_pinned);
-        self.rest.clone_from(&other.rest);
         self.action.clone_from(&other.action);
     }
 
