@@ -126,7 +126,7 @@ impl Occupancy {
             scene: &scene,
             spec: environment.spec(),
             preset: model.config.preset.name(),
-            policy: &model.config.policies.get(answer.policy).map_or("", String::as_str),
+            policy: model.config.policies.get(answer.policy).map_or("", String::as_str),
             weights: &opened.hash,
             device: &device.name,
             answer: &answer,

@@ -261,7 +261,7 @@ mod tests {
             }
             (name, tensor)
         });
-        weights::import(mixer.clone(), named.collect()).unwrap()
+        weights::import(mixer, named.collect()).unwrap()
     }
 
     #[test]

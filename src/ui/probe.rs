@@ -146,7 +146,7 @@ pub fn inject(app: &mut App, _ctx: &Context, input: &mut RawInput) {
 /// Where places of the world are on the screen, once there is a stage.
 fn view(app: &App) -> Option<Box<dyn Fn([f32; 2]) -> egui::Pos2>> {
     if field::is_here(app) {
-        let pane = app.field.panes().first()?.clone();
+        let pane = *app.field.panes().first()?;
         return Some(Box::new(move |place| pane.screen_from_world(place)));
     }
     let camera = stage::camera(app)?;
