@@ -181,3 +181,49 @@ fn a_tab_shows_its_panel() {
     window.0.step();
     assert!(window.0.query_by_label("Train").is_none());
 }
+
+#[test]
+fn two_sides_answer_the_same_question_with_other_settings() {
+    let mut window = Window::open();
+    window.0.key_press_modifiers(Modifiers::COMMAND, Key::Backslash);
+    window.0.step();
+    window.wait("a plan on both sides", |app| {
+        app.compare.mirror_live().is_some_and(|live| live.complete().is_some())
+    });
+    // The same noise and the same weights make the same plan.
+    let plans = |app: &App| {
+        let ours = app.live.complete()?.clone();
+        let theirs = app.compare.mirror_live()?.complete()?.clone();
+        Some((ours, theirs))
+    };
+    window.wait("the same plan", |app| {
+        plans(app).is_some_and(|(a, b)| a.plan.is_some() && a.plan == b.plan)
+    });
+
+    // Another setting is this side's alone, another goal is both sides'.
+    let mut scene = window.app().session.scene().clone();
+    scene.plan.denoising_steps = 5;
+    scene.stage.goal = [1.0, 2.0];
+    let tag = foresight::ui::history::EditTag::Seed;
+    let wish = foresight::ui::live::Wish::REPLAY;
+    assert!(window.0.state_mut().edit(tag, scene, Some(wish)));
+    window.wait("plans to the new goal", |app| {
+        plans(app).is_some_and(|(a, b)| {
+            a.total_steps == 5
+                && b.total_steps == 3
+                && a.request.goal == b.request.goal
+                && b.request.goal == [1.0, 2.0]
+        })
+    });
+
+    // The other side can be worked with, and its settings are its own.
+    window.0.key_press(Key::Tab);
+    window.0.step();
+    window.0.step();
+    assert_eq!(window.app().session.scene().plan.denoising_steps, 3);
+    assert_eq!(window.app().compare.mirror().unwrap().scene().plan.denoising_steps, 5);
+    window.0.key_press_modifiers(Modifiers::COMMAND, Key::Backslash);
+    window.0.step();
+    window.0.step();
+    assert!(!window.app().compare.is_on());
+}

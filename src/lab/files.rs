@@ -26,6 +26,8 @@ const MAX_RECENT_BYTES: u64 = 64 * 1024;
 const LEAST_DIALOG: Duration = Duration::from_millis(300);
 /// Name of the recent list in the state folder.
 const RECENT: &str = "recent.txt";
+/// Name of the window's layout in the state folder.
+pub const LAYOUT: &str = "layout.json";
 /// Name of the autosaved scene in the state folder.
 pub const AUTOSAVE: &str = "autosave.toml";
 
@@ -65,6 +67,13 @@ pub enum FileTask {
         /// The state folder; made if missing.
         folder: PathBuf,
         /// The scene file.
+        text: String,
+    },
+    /// Keep how the window is laid out. Failing to is not worth a message.
+    KeepLayout {
+        /// The state folder; made if missing.
+        folder: PathBuf,
+        /// The layout.
         text: String,
     },
     /// Make something and write it.
@@ -283,6 +292,10 @@ fn perform(task: FileTask) -> Option<FileEvent> {
         },
         FileTask::Autosave { folder, text } => {
             keep(&folder, AUTOSAVE, &text);
+            None
+        }
+        FileTask::KeepLayout { folder, text } => {
+            keep(&folder, LAYOUT, &text);
             None
         }
         FileTask::KeepRecent { folder, paths } => {

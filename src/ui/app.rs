@@ -220,7 +220,7 @@ impl Prepared {
             device: options.device,
             is_edited: false,
             compare: Compare::default(),
-            workspace: Workspace::default(),
+            workspace: Workspace::remembered(options.state_folder.as_deref()),
             show_controls: true,
             show_inspector: true,
             show_noisy: true,

@@ -7,10 +7,13 @@ use egui_tiles::{
     Tile, TileId, Tiles, Tree, UiResponse,
 };
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 use super::app::App;
 use super::theme::{self, small};
 use super::{compare, panels};
+use crate::files::read_text_limited;
+use crate::lab::files::LAYOUT;
 
 /// A panel with a place of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +53,8 @@ const STAGE: f32 = 880.0;
 /// Narrowest panel.
 const MIN_SIZE: f32 = 180.0;
 const TAB_HEIGHT: f32 = 28.0;
+/// Largest layout file read, in bytes.
+const MAX_BYTES: u64 = 64 * 1024;
 /// Deepest nesting read from a file.
 const MAX_DEPTH: usize = 8;
 
@@ -190,6 +195,19 @@ impl Workspace {
     pub fn layout(&self) -> Layout {
         let root = self.tree.root();
         root.and_then(|root| Layout::of(&self.tree.tiles, root)).unwrap_or_default()
+    }
+
+    /// The workspace that a state folder remembers; the usual one if it
+    /// remembers none, or none that can be used.
+    pub fn remembered(folder: Option<&Path>) -> Self {
+        let read = |folder: &Path| read_text_limited(&folder.join(LAYOUT), MAX_BYTES).ok();
+        let layout = folder.and_then(read).and_then(|text| serde_json::from_str(&text).ok());
+        Self::new(&layout.unwrap_or_default())
+    }
+
+    /// The text to remember it by, once after every change.
+    pub(super) fn to_keep(&mut self) -> Option<String> {
+        std::mem::take(&mut self.is_changed).then(|| serde_json::to_string(&self.layout()).ok())?
     }
 
     /// Bring a panel to the front.
@@ -425,6 +443,21 @@ mod tests {
         ] {
             assert_eq!(Workspace::new(&broken).layout(), Layout::default());
         }
+    }
+
+    #[test]
+    fn a_changed_workspace_is_remembered_once_and_nonsense_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut workspace = Workspace::default();
+        assert_eq!(workspace.to_keep(), None);
+        workspace.show(Pane::Learning);
+        let text = workspace.to_keep().unwrap();
+        assert_eq!(workspace.to_keep(), None);
+        std::fs::write(folder.path().join(LAYOUT), text).unwrap();
+        assert!(Workspace::remembered(Some(folder.path())).is_front(Pane::Learning));
+        std::fs::write(folder.path().join(LAYOUT), "{]").unwrap();
+        assert!(!Workspace::remembered(Some(folder.path())).is_front(Pane::Learning));
+        assert!(Workspace::remembered(None).is_front(Pane::Inspector));
     }
 
     #[test]
