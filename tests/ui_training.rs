@@ -148,6 +148,16 @@ fn a_person_trains_pauses_changes_the_step_size_goes_on_and_looks_back() {
     window.press("Stop");
     window.wait("the end", |app| with(app, |frame| frame.stage == TrainStage::Ended));
     assert!(with(window.app(), |frame| frame.run.join("weights.safetensors").is_file()));
+    // What ended can be opened again, with all its checkpoints, and go on.
+    let run = window.app().session.training().unwrap().run.clone();
+    let steps = step(window.app());
+    window.0.state_mut().open_path(run.join("run.json"));
+    window.wait("the run", |app| with(app, |frame| frame.run == run && frame.manifest.is_some()));
+    assert!(window.app().session.trains_this());
+    window.press("Resume");
+    window.wait("more steps", |app| step(app) > steps);
+    window.press("Stop");
+    window.wait("the end", |app| with(app, |frame| frame.stage == TrainStage::Ended));
     window.press("Close run");
     window.wait("the scene's own weights", |app| *app.session.shown_weights() == Shown::Own);
     assert!(window.app().session.training().is_none());

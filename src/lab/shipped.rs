@@ -40,6 +40,8 @@ pub const SHIPPED: &[ShippedScene] = &[
     shipped!("pendulum-hidden-transformer", "Pendulum Trajectory Transformer, velocity hidden"),
     shipped!("four-rooms-diffuser", "Four rooms Diffuser"),
     shipped!("pendulum-diffuser", "Pendulum Diffuser"),
+    shipped!("maze2d-medium-transformer", "Maze2D Medium Trajectory Transformer"),
+    shipped!("maze2d-large-transformer", "Maze2D Large Trajectory Transformer"),
 ];
 
 /// The shipped scene of that name.

@@ -206,8 +206,13 @@ impl App {
         }
     }
 
-    /// Read a scene file on the file worker.
+    /// Read a scene file on the file worker; a `run.json` opens its run.
     pub fn open_path(&mut self, path: PathBuf) {
+        if path.file_name().is_some_and(|name| name == "run.json")
+            && let Some(folder) = path.parent()
+        {
+            return super::training::open_run(self, folder);
+        }
         self.submit(FileTask::Open(path));
     }
 

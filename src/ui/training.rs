@@ -187,6 +187,44 @@ pub fn go_back(app: &mut App, id: u64) {
     }
 }
 
+/// Open the scene of the run in `folder`, with its checkpoints to look at and
+/// to go on from. A run in training goes on; only one can be in the window.
+pub fn open_run(app: &mut App, folder: &Path) {
+    if app.session.training_orders().is_some() {
+        return app.notify(Notice::failed(
+            "A run is in training",
+            "Stop it first: its checkpoints stay, and it can be opened again.",
+        ));
+    }
+    let path = folder.join("scene.toml");
+    let looked = app.session.look_at_run(folder);
+    match looked {
+        Ok(scene) => {
+            let name = super::actions::file_name(folder);
+            app.open(scene, name, Some(path));
+            app.workspace.show(Pane::Training);
+            app.workspace.show(Pane::Learning);
+        }
+        Err(error) => app.notify(Notice::failed("That run was not opened", error.to_string())),
+    }
+}
+
+/// The newest runs of a state folder, newest first.
+pub fn recent_runs(state: Option<&Path>, most: usize) -> Vec<PathBuf> {
+    let Some(entries) = state.and_then(|state| std::fs::read_dir(state.join(RUNS)).ok()) else {
+        return Vec::new();
+    };
+    let mut runs: Vec<_> = entries
+        .filter_map(|entry| {
+            let manifest = entry.ok()?.path().join("run.json");
+            let changed = manifest.metadata().ok()?.modified().ok()?;
+            Some((changed, manifest.parent()?.to_path_buf()))
+        })
+        .collect();
+    runs.sort();
+    runs.into_iter().rev().take(most).map(|(_, run)| run).collect()
+}
+
 /// The first free folder `NAME-N` among the runs; it is not made yet.
 fn free_folder(state: Option<&Path>, name: &str) -> Option<PathBuf> {
     let stem: String = Path::new(name).file_stem()?.to_string_lossy().into_owned();
@@ -290,6 +328,21 @@ mod tests {
         let second = free_folder(Some(state.path()), "four-rooms.toml").unwrap();
         assert!(second.ends_with("runs/four-rooms-2"));
         assert!(free_folder(None, "x").is_none());
+    }
+
+    #[test]
+    fn recent_runs_are_those_with_a_manifest() {
+        let state = tempfile::tempdir().unwrap();
+        assert!(recent_runs(Some(state.path()), 5).is_empty());
+        for name in ["a", "b", "broken"] {
+            let run = state.path().join(RUNS).join(name);
+            std::fs::create_dir_all(&run).unwrap();
+            if name != "broken" {
+                std::fs::write(run.join("run.json"), "{}").unwrap();
+            }
+        }
+        assert_eq!(recent_runs(Some(state.path()), 5).len(), 2);
+        assert_eq!(recent_runs(Some(state.path()), 1).len(), 1);
     }
 
     #[test]

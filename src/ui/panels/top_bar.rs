@@ -16,8 +16,11 @@ use crate::ui::icons::{self, Icon};
 use crate::ui::live::Wish;
 use crate::ui::overlays::notices::Notice;
 use crate::ui::theme::{BODY, Colors, GRID, TITLE, small, strong};
+use crate::ui::training;
 use crate::ui::widgets::{key_name, muted, tip_of};
 
+/// Most runs in the menu.
+const MOST_RUNS: usize = 5;
 const DEVICES: [(DeviceChoice, &str); 3] =
     [(DeviceChoice::Auto, "auto"), (DeviceChoice::Cpu, "CPU"), (DeviceChoice::Gpu, "GPU")];
 
@@ -55,6 +58,7 @@ fn scene_menu(app: &mut App, ui: &mut Ui) {
             menu_row(app, ui, id);
         }
         recent(app, ui);
+        runs(app, ui);
     });
     let button = response.response.rect;
     let arrow = Rect::from_center_size(button.right_center() - vec2(14.0, 0.0), vec2(8.0, 5.0));
@@ -128,6 +132,23 @@ fn recent(app: &mut App, ui: &mut Ui) {
     {
         app.propose(Proposal::OpenPath(path));
         ui.close();
+    }
+}
+
+/// Runs to look at and to go on with.
+fn runs(app: &mut App, ui: &mut Ui) {
+    let runs = training::recent_runs(app.state_folder.as_deref(), MOST_RUNS);
+    if runs.is_empty() {
+        return;
+    }
+    ui.separator();
+    for run in runs {
+        let title = format!("Run {}", file_name(&run));
+        let response = ui.button(title).on_hover_text(run.display().to_string());
+        if response.clicked() {
+            app.propose(Proposal::OpenPath(run.join("run.json")));
+            ui.close();
+        }
     }
 }
 
