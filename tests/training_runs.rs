@@ -3,45 +3,126 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use burn::tensor::Device;
+use foresight::lab::open::{self, OpenedModel};
+use foresight::lab::pairs::{WORLDS, pair};
 use foresight::lab::train::folder::{self, RunFolder};
 use foresight::lab::train::{Budget, Orders, Rest, TrainEvent, TrainOptions, train};
 use foresight::lab::{Checkpoint, Scene, checkpoint, shipped};
+use foresight::model;
+use foresight::model::gamma::Query;
+use foresight::plan::PlanRequest;
+use foresight::plan::beam::drive::{DriveRequest, drive};
 use foresight::rng::Rng;
 
-/// Shipped scenes of all three models, with networks and data that train in
-/// no time.
+/// Shipped scenes of all three models that train in no time.
 fn scenes() -> Vec<Scene> {
-    let mut scenes = Vec::new();
-    for name in ["maze2d-umaze-diffuser", "pendulum-gamma", "four-rooms-transformer"] {
-        let mut scene = Scene::parse(shipped::find(name).unwrap().text).unwrap();
-        scene.model.set_weights(None);
-        scene.data.transitions = 3000;
-        if let Some(section) = scene.model.diffuser_mut() {
-            section.waypoints = Some(16);
-            section.multipliers = Some(vec![1, 2]);
-            section.batch = Some(4);
-        }
-        if let Some(section) = scene.model.gamma_mut() {
-            section.hidden = Some(16);
-            section.couplings = Some(2);
-            section.bins = Some(4);
-            section.batch = Some(16);
-        }
-        if let Some(section) = scene.model.trajectory_mut() {
-            section.layers = Some(1);
-            section.width = Some(16);
-            section.heads = Some(2);
-            section.transitions = Some(4);
-            section.batch = Some(4);
-        }
-        scenes.push(scene);
+    let names = ["maze2d-umaze-diffuser", "pendulum-gamma", "four-rooms-transformer"];
+    names.map(|name| tiny(Scene::parse(shipped::find(name).unwrap().text).unwrap())).into()
+}
+
+/// A scene with a network and data that train in no time.
+fn tiny(mut scene: Scene) -> Scene {
+    scene.model.set_weights(None);
+    scene.data.transitions = 3000;
+    if let Some(section) = scene.model.diffuser_mut() {
+        section.waypoints = Some(16);
+        section.multipliers = Some(vec![1, 2]);
+        section.batch = Some(4);
     }
-    scenes
+    if let Some(section) = scene.model.gamma_mut() {
+        section.hidden = Some(16);
+        section.couplings = Some(2);
+        section.bins = Some(4);
+        section.batch = Some(16);
+    }
+    if let Some(section) = scene.model.trajectory_mut() {
+        section.layers = Some(1);
+        section.width = Some(16);
+        section.heads = Some(2);
+        section.transitions = Some(8);
+        section.batch = Some(4);
+    }
+    scene.plan.durations = scene.plan.durations.min(2);
+    scene.plan.candidates_per_duration = 2;
+    scene.beam.beam = 2;
+    scene.beam.horizon = 3;
+    scene
+}
+
+/// What the trained scene answers to its own question, as numbers.
+fn answer(scene: &Scene) -> Vec<f32> {
+    let go_on = || ControlFlow::Continue(());
+    let mut opened = open::open(scene, Some(Path::new("/")), &Device::flex()).unwrap();
+    let spec = opened.environment.spec().clone();
+    let mut start = scene.stage.start.to_vec();
+    start.resize(spec.state.len(), 0.0);
+    let goal: Vec<f32> = scene.stage.goal.into_iter().take(spec.goal_dims.len()).collect();
+    match &opened.model {
+        OpenedModel::Diffuser(planner) => {
+            let request = PlanRequest {
+                start,
+                goal,
+                via: Vec::new(),
+                settings: scene.plan.clone(),
+                seed: 5,
+                near_duration: None,
+            };
+            let film = planner.plan(1, Arc::new(request), &mut |_| go_on()).unwrap().unwrap();
+            film.plan.unwrap().states.concat()
+        }
+        OpenedModel::Gamma(model) => {
+            let discount = model.config.discount[1];
+            let query = Query { state: start, action: None, goal, discount, policy: 0 };
+            let samples = model.sample(&[query], 32, &mut Rng::stream(1, "test")).unwrap();
+            samples.states
+        }
+        OpenedModel::Trajectory(model) => {
+            let request = DriveRequest {
+                start,
+                goal,
+                beam: scene.beam.clone(),
+                control: scene.control.clone(),
+                seed: 5,
+                edits: Vec::new(),
+                shows_pruned: false,
+                max_steps: 6,
+            };
+            let environment = opened.environment.as_mut();
+            let episode = drive(environment, model, &request, None, &mut |_| go_on());
+            episode.unwrap().unwrap().states.concat()
+        }
+    }
+}
+
+#[test]
+fn every_model_trains_in_every_world_and_what_was_saved_answers_as_it_did() {
+    let folder = tempfile::tempdir().unwrap();
+    for world in WORLDS {
+        if ["maze2d-medium", "maze2d-large"].contains(&world.id) {
+            continue;
+        }
+        for row in model::ALL {
+            let mut scene = tiny(pair(world, row.id).unwrap().scene);
+            let run = folder.path().join(format!("{}-{}", world.id, row.id));
+            let options = options(&run);
+            go(&scene, &options, &Orders::new(Budget::Steps(20)), &mut |_| {});
+            scene.model.set_weights(Some(options.weights().display().to_string()));
+            let first = answer(&scene);
+            assert!(!first.is_empty() && first.iter().all(|value| value.is_finite()));
+            assert_eq!(first, answer(&scene), "{} in {}", row.id, world.id);
+            // A checkpoint of the run holds the same weights.
+            let entry = folder::read_manifest(&run).unwrap().newest().unwrap().clone();
+            scene.model.set_weights(Some(run.join(entry.file).display().to_string()));
+            assert_eq!(first, answer(&scene), "{} in {}", row.id, world.id);
+        }
+    }
 }
 
 fn options(run: &Path) -> TrainOptions {

@@ -332,7 +332,8 @@ impl App {
     }
 
     pub(super) fn autosave(&mut self, ctx: &egui::Context) {
-        if let (Some(folder), Some(text)) = (self.state_folder.clone(), self.workspace.to_keep()) {
+        if let (Some(folder), Some(text)) = (self.state_folder.clone(), self.workspace.take_text())
+        {
             self.submit(FileTask::KeepLayout { folder, text });
         }
         let (Some(due), Some(folder)) = (self.autosave_due, self.state_folder.clone()) else {

@@ -206,7 +206,7 @@ impl Workspace {
     }
 
     /// The text to remember it by, once after every change.
-    pub(super) fn to_keep(&mut self) -> Option<String> {
+    pub(super) fn take_text(&mut self) -> Option<String> {
         std::mem::take(&mut self.is_changed).then(|| serde_json::to_string(&self.layout()).ok())?
     }
 
@@ -449,10 +449,10 @@ mod tests {
     fn a_changed_workspace_is_remembered_once_and_nonsense_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let mut workspace = Workspace::default();
-        assert_eq!(workspace.to_keep(), None);
+        assert_eq!(workspace.take_text(), None);
         workspace.show(Pane::Learning);
-        let text = workspace.to_keep().unwrap();
-        assert_eq!(workspace.to_keep(), None);
+        let text = workspace.take_text().unwrap();
+        assert_eq!(workspace.take_text(), None);
         std::fs::write(folder.path().join(LAYOUT), text).unwrap();
         assert!(Workspace::remembered(Some(folder.path())).is_front(Pane::Learning));
         std::fs::write(folder.path().join(LAYOUT), "{]").unwrap();

@@ -25,6 +25,7 @@ const MAX_POINTS: usize = 400;
 
 /// Show the section.
 pub fn show(app: &mut App, ui: &mut Ui) {
+    ui.add_space(GRID);
     let Some(frame) = app.session.training() else {
         ui.label(muted(ui, "No run yet: press Train on the left to watch this model learn."));
         return;

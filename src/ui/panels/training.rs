@@ -19,7 +19,7 @@ pub const HELP: &str = "Collect data and train the scene's model here. The stage
 
 /// Show the section.
 pub fn show(app: &mut App, ui: &mut Ui) {
-    ui.add_space(2.0);
+    ui.add_space(GRID);
     buttons(app, ui);
     let frame = app.session.training();
     if let Some(frame) = &frame {
