@@ -53,9 +53,11 @@ impl Bench {
         let settings = Settings { set: Vec::new(), weights: None };
         let mut results = Vec::new();
         // The window first: its memory should not hold ours.
-        match self.window_rows() {
-            Ok(rows) => results.extend(rows),
-            Err(error) => eprintln!("the window rows are left out: {error:#}"),
+        for (flag, names) in [("--probe", WINDOW), ("--probe-training", TRAINING)] {
+            match self.window_rows(flag, names) {
+                Ok(rows) => results.extend(rows),
+                Err(error) => eprintln!("the window rows are left out: {error:#}"),
+            }
         }
         let (scene, opened) = super::open_scene(SHIPPED[0].name, &settings, &device)?;
         results.extend(plan_rows(&scene, opened.planner()?, samples));
@@ -74,7 +76,7 @@ impl Bench {
         Ok(())
     }
 
-    fn window_rows(&self) -> anyhow::Result<Vec<BenchRow>> {
+    fn window_rows(&self, flag: &str, names: RowNames) -> anyhow::Result<Vec<BenchRow>> {
         anyhow::ensure!(!self.no_window, "--no-window was given");
         let program = std::env::current_exe()?;
         let mut command = if has_display() {
@@ -84,24 +86,38 @@ impl Bench {
             command.args(["-a", "-s", "-screen 0 1440x900x24"]).arg(program);
             command
         };
-        command.arg("--probe").stdin(Stdio::null()).stderr(Stdio::null());
+        command.arg(flag);
+        if flag == "--probe-training" {
+            // Its data is collected in seconds.
+            command.arg("maze2d-umaze-diffuser");
+        }
+        command.stdin(Stdio::null()).stderr(Stdio::null());
         let output = command.output().context("no display, and xvfb-run is not installed")?;
         let probe: Probe = serde_json::from_slice(&output.stdout)
             .context("the window closed before it had measured itself")?;
-        Ok(rows(&probe))
+        Ok(rows(&probe, names))
     }
 }
 
-fn rows(probe: &Probe) -> Vec<BenchRow> {
-    let row = |name, values: &[f64], unit| {
-        quantile(values, 0.5).map(|median| BenchRow { name, median, unit, n: values.len() })
+/// What the rows of a measured window are called: start-up, drag latency,
+/// frame time and memory; empty ones are left out.
+type RowNames = [&'static str; 4];
+
+const WINDOW: RowNames = ["first_frame", "drag_latency", "frame_time", "peak_memory"];
+const TRAINING: RowNames =
+    ["", "drag_latency_training", "frame_time_training", "peak_memory_training"];
+
+fn rows(probe: &Probe, [first, drag, frame, most]: RowNames) -> Vec<BenchRow> {
+    let row = |name: &'static str, values: &[f64], unit| {
+        let median = quantile(values, 0.5).filter(|_| !name.is_empty())?;
+        Some(BenchRow { name, median, unit, n: values.len() })
     };
     let memory = probe.peak_memory_mib.as_slice();
     [
-        row("first_frame", &[probe.first_frame_ms], "ms"),
-        row("drag_latency", &probe.drag_latency_ms, "ms"),
-        row("frame_time", &probe.frame_ms, "ms"),
-        row("peak_memory", memory, "MiB"),
+        row(first, &[probe.first_frame_ms], "ms"),
+        row(drag, &probe.drag_latency_ms, "ms"),
+        row(frame, &probe.frame_ms, "ms"),
+        row(most, memory, "MiB"),
     ]
     .into_iter()
     .flatten()

@@ -19,6 +19,9 @@ pub struct Window {
     /// Measure start-up, drag latency and frame time, print JSON and close.
     #[arg(long, hide = true)]
     probe: bool,
+    /// The same while the scene's model trains.
+    #[arg(long, hide = true)]
+    probe_training: bool,
 }
 
 impl Window {
@@ -35,7 +38,8 @@ impl Window {
             folder,
             device: self.device.device,
             started,
-            probe: self.probe,
+            probe: self.probe || self.probe_training,
+            trains: self.probe_training,
         })
     }
 }

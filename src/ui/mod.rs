@@ -61,6 +61,8 @@ pub struct UiOptions {
     pub started: Instant,
     /// Measure the window, print the result as JSON and close.
     pub probe: bool,
+    /// Train while measuring.
+    pub trains: bool,
 }
 
 /// Open the window and stay until it closes.
@@ -69,6 +71,9 @@ pub struct UiOptions {
 /// A scene that cannot be used, or no window: no display, no graphics driver.
 pub fn run(options: UiOptions) -> anyhow::Result<()> {
     let path = options.folder.as_ref().map(|folder| folder.join(&options.name));
+    // The run of a measurement goes away with it.
+    let scratch = if options.trains { Some(tempfile::tempdir()?) } else { None };
+    let scratch_folder = scratch.as_ref().map(|folder| folder.path().to_path_buf());
     let prepared = Prepared::new(AppOptions {
         scene: options.scene,
         name: options.name,
@@ -76,8 +81,8 @@ pub fn run(options: UiOptions) -> anyhow::Result<()> {
         path: path.filter(|path| path.is_file()),
         device: options.device,
         // A measurement leaves no traces.
-        state_folder: if options.probe { None } else { state_folder() },
-        probe: options.probe.then(|| Probe::new(options.started)),
+        state_folder: if options.probe { scratch_folder } else { state_folder() },
+        probe: options.probe.then(|| Probe::new(options.started, options.trains)),
     })?;
     let native = eframe::NativeOptions {
         viewport: egui::ViewportBuilder::default()

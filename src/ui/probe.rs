@@ -20,7 +20,9 @@ const SETTLE: Duration = Duration::from_millis(1500);
 /// After this long, answers that have not come never will.
 const DRAIN: Duration = Duration::from_secs(5);
 /// The whole measurement gives up after this long.
-const GIVE_UP: Duration = Duration::from_secs(60);
+const GIVE_UP: Duration = Duration::from_secs(90);
+/// Optimizer steps before the drag, where the model trains.
+const STEPS_FIRST: usize = 20;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Phase {
@@ -42,6 +44,8 @@ struct Move {
 /// The measurement in progress.
 pub struct Probe {
     started: Instant,
+    /// Whether the scene's model trains meanwhile.
+    trains: bool,
     phase: Phase,
     is_live: bool,
     first_frame_ms: Option<f64>,
@@ -51,13 +55,16 @@ pub struct Probe {
     moves: Vec<Move>,
     frame_ms: Vec<f64>,
     last_frame: Option<Instant>,
+    steps_per_sec: Option<f64>,
 }
 
 impl Probe {
-    /// Measure from `started`, when the process began.
-    pub fn new(started: Instant) -> Self {
+    /// Measure from `started`, when the process began; `trains` puts a run in
+    /// training beside it.
+    pub fn new(started: Instant, trains: bool) -> Self {
         Self {
             started,
+            trains,
             phase: Phase::Opening,
             is_live: false,
             first_frame_ms: None,
@@ -67,6 +74,7 @@ impl Probe {
             moves: Vec::new(),
             frame_ms: Vec::new(),
             last_frame: None,
+            steps_per_sec: None,
         }
     }
 
@@ -93,6 +101,7 @@ impl Probe {
             "first_frame_ms": self.first_frame_ms,
             "drag_latency_ms": latencies,
             "frame_ms": self.frame_ms,
+            "steps_per_sec": self.steps_per_sec,
             "peak_memory_mib": crate::lab::bench::peak_memory_mib(),
         })
         .to_string()
@@ -107,10 +116,14 @@ fn ms(duration: Duration) -> f64 {
 pub fn inject(app: &mut App, _ctx: &Context, input: &mut RawInput) {
     let now = Instant::now();
     let view = view(app);
-    let is_settled = app
-        .probe
-        .as_ref()
-        .is_some_and(|probe| matches!(probe.phase, Phase::Settling(since) if now - since > SETTLE));
+    let rested =
+        |probe: &Probe| matches!(probe.phase, Phase::Settling(since) if now - since > SETTLE);
+    let has_rested = app.probe.as_ref().is_some_and(rested);
+    let trains = app.probe.as_ref().is_some_and(|probe| probe.trains);
+    if trains && has_rested && app.session.training().is_none() {
+        super::training::start(app);
+    }
+    let is_settled = has_rested && (!trains || steps_taken(app) >= STEPS_FIRST);
     let path = if is_settled { path(app) } else { Vec::new() };
     let from = subject(app);
     // A map follows the mouse; a goal has to be held.
@@ -141,6 +154,11 @@ pub fn inject(app: &mut App, _ctx: &Context, input: &mut RawInput) {
         }
         _ => {}
     }
+}
+
+/// Optimizer steps of the run in training.
+fn steps_taken(app: &App) -> usize {
+    app.session.training().and_then(|frame| Some(frame.last?.step)).unwrap_or(0)
 }
 
 /// Where places of the world are on the screen, once there is a stage.
@@ -222,7 +240,9 @@ pub fn frame(app: &mut App, ctx: &Context) {
             (goal, app.stage.drag().map(|drag| drag.position))
         }
     };
+    let speed = app.session.training().and_then(|frame| Some(frame.last?.steps_per_sec));
     let Some(probe) = &mut app.probe else { return };
+    probe.steps_per_sec = speed.or(probe.steps_per_sec);
     ctx.request_repaint();
     let now = Instant::now();
     if answer.is_some() && !probe.is_live {
