@@ -12,7 +12,8 @@ use crate::ui::{self, UiOptions};
 
 #[derive(Args, Debug)]
 pub struct Window {
-    /// A scene file, or the name of a shipped scene.
+    /// A scene file, or the name of a shipped scene; the last one, as it was
+    /// left, if absent.
     scene: Option<String>,
     #[command(flatten)]
     device: DeviceArgument,
@@ -29,16 +30,24 @@ impl Window {
         if !has_display() {
             bail!("{NO_DISPLAY}");
         }
-        let name = self.scene.unwrap_or_else(|| SHIPPED[0].name.to_owned());
-        let (scene, folder) = Scene::open(&name)?;
-        let name = super::scene_name(&name);
+        let is_measured = self.probe || self.probe_training;
+        let last = ui::last_scene().filter(|_| self.scene.is_none() && !is_measured);
+        let (scene, folder, name) = match last {
+            // Saving it asks where to: it is not the file it came from.
+            Some((scene, folder)) => (scene.clone(), Some(folder), scene.title),
+            None => {
+                let name = self.scene.unwrap_or_else(|| SHIPPED[0].name.to_owned());
+                let (scene, folder) = Scene::open(&name)?;
+                (scene, folder, super::scene_name(&name))
+            }
+        };
         ui::run(UiOptions {
             scene,
             name,
             folder,
             device: self.device.device,
             started,
-            probe: self.probe || self.probe_training,
+            probe: is_measured,
             trains: self.probe_training,
         })
     }

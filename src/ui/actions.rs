@@ -192,7 +192,8 @@ impl App {
                 self.data = DataView::default();
                 self.name = name;
                 self.is_edited = false;
-                self.autosave_due = None;
+                // The next start opens what was open last.
+                self.autosave_due = Some(Instant::now() + AUTOSAVE_AFTER);
                 if let Some(path) = &path {
                     self.remember(path.clone());
                 }

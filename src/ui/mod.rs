@@ -37,6 +37,7 @@ use std::time::Instant;
 
 use anyhow::anyhow;
 
+use crate::lab::files::AUTOSAVE;
 use crate::lab::{DeviceChoice, Scene};
 
 pub use app::{App, AppOptions, Prepared};
@@ -106,6 +107,15 @@ pub fn run(options: UiOptions) -> anyhow::Result<()> {
              eval, train, collect and bench work without a window"
         )
     })
+}
+
+/// The scene of the last time, as it was left, and the folder its files are
+/// relative to.
+pub fn last_scene() -> Option<(Scene, PathBuf)> {
+    let folder = state_folder()?;
+    // A scene that can no longer be used is no reason not to open.
+    let scene = Scene::read(&folder.join(AUTOSAVE)).ok()?;
+    Some((scene, folder))
 }
 
 /// Where small things are kept between runs.
