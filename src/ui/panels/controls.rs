@@ -132,6 +132,7 @@ pub(in crate::ui) fn compact(value: f64) -> String {
         1e6.. => format!("{} M", rounded_to(value / 1e6, 2)),
         1e4.. => format!("{} k", rounded_to(value / 1e3, 0)),
         1.0.. => rounded_to(value, 0),
+        0.0 => "0".to_owned(),
         _ => format!("{value:.1e}"),
     }
 }

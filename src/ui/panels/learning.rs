@@ -44,7 +44,7 @@ pub fn show(app: &mut App, ui: &mut Ui) {
     } else {
         loss(app, ui, &frame);
         small_plot(ui, "gradient", lines, |metric| metric.gradient_norm.map(f64::from));
-        small_plot(ui, "step size", lines, |metric| Some(metric.learning_rate));
+        small_plot(ui, "rate / 1e-4", lines, |metric| Some(1e4 * metric.learning_rate));
         facts(ui, lines);
     }
     checkpoints(app, ui, &frame);
@@ -168,7 +168,7 @@ fn plot(
         .tick_label_color(colors.muted_ink())
         .tick_label_font(tick_font)
         .label_spacing(9.0..=14.0)
-        .min_thickness(36.0);
+        .min_thickness(30.0);
     Plot::new(name)
         .height(height)
         .show_background(false)

@@ -39,6 +39,9 @@ pub fn show(app: &mut App, ui: &mut Ui) {
 fn buttons(app: &mut App, ui: &mut Ui) {
     let colors = Colors::of(ui.ctx());
     ui.horizontal(|ui| {
+        // Four buttons have to fit side by side.
+        ui.spacing_mut().item_spacing.x = 4.0;
+        ui.spacing_mut().button_padding.x = 6.0;
         let action = training::action(app);
         let mut button = Button::new(action.title()).min_size(vec2(60.0, 24.0));
         if action == Action::Train {
