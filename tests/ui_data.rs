@@ -73,7 +73,8 @@ impl Window {
     }
 
     fn click(&mut self, label: &str) {
-        self.0.get_by_label(label).click();
+        // By name, not by place: the first plan may push the panel down meanwhile.
+        self.0.get_by_label(label).click_accesskit();
         self.0.step();
         self.0.step();
     }
