@@ -3,18 +3,20 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
 
+mod common;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use eframe::egui::{self, Event, Key, Modifiers, PointerButton, Pos2, vec2};
+use eframe::egui::{self, Event, Key, Modifiers, PointerButton, Pos2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable as _;
-use foresight::lab::{DeviceChoice, Scene, shipped};
+use foresight::lab::{Scene, shipped};
 use foresight::ui::overlays::path_dialog::Purpose;
 use foresight::ui::stage::{self, Tool};
 use foresight::ui::transport::Clock;
-use foresight::ui::{App, AppOptions, Prepared};
+use foresight::ui::{App, AppOptions};
 
 /// The U-Maze with small random weights.
 fn scene() -> Scene {
@@ -39,21 +41,8 @@ impl Window {
     }
 
     fn open_with(scene: Scene, state_folder: Option<PathBuf>) -> Self {
-        let options = AppOptions {
-            scene,
-            name: "test".into(),
-            folder: None,
-            path: None,
-            device: DeviceChoice::Cpu,
-            state_folder,
-            probe: None,
-        };
-        let prepared = Prepared::new(options).unwrap();
-        let harness = Harness::builder()
-            .with_size(vec2(1440.0, 900.0))
-            .with_step_dt(1.0 / 30.0)
-            .with_max_steps(60)
-            .build_eframe(move |cc| prepared.into_app(cc));
+        let options = AppOptions { state_folder, ..common::options(scene) };
+        let harness = common::open(options, 900.0, |_| {});
         let mut window = Self(harness);
         window.wait("the first plan", |app| app.live.rollout().is_some());
         window
@@ -65,13 +54,7 @@ impl Window {
 
     /// Step frames until `done`; workers run meanwhile.
     fn wait(&mut self, what: &str, done: impl Fn(&App) -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while !done(self.app()) {
-            assert!(Instant::now() < deadline, "{what} never came");
-            self.0.step();
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        self.0.step();
+        common::wait(&mut self.0, what, done);
     }
 
     /// Stop the clocks, so that frames are alike.

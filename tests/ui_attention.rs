@@ -4,15 +4,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+mod common;
 
-use eframe::egui::{Event, Key, Modifiers, PointerButton, Pos2, accesskit::Role, lerp, pos2, vec2};
+use std::sync::Arc;
+use std::time::Duration;
+
+use eframe::egui::{Event, Key, Modifiers, PointerButton, Pos2, accesskit::Role, lerp, pos2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable as _;
-use foresight::lab::{DeviceChoice, Scene};
+use foresight::lab::Scene;
+use foresight::ui::App;
 use foresight::ui::panels::attention::{Answer, Head};
-use foresight::ui::{App, AppOptions, Prepared};
 
 /// Four rooms with small random weights.
 fn rooms() -> Scene {
@@ -30,25 +32,8 @@ impl Window {
     /// Open a window, tall enough to show the whole section, and wait for the
     /// first episode.
     fn open(prepare: impl FnOnce(&mut App)) -> Self {
-        let prepared = Prepared::new(AppOptions {
-            scene: rooms(),
-            name: "test".into(),
-            folder: None,
-            path: None,
-            device: DeviceChoice::Cpu,
-            state_folder: None,
-            probe: None,
-        })
-        .unwrap();
-        let harness = Harness::builder()
-            .with_size(vec2(1440.0, 1600.0))
-            .with_step_dt(1.0 / 30.0)
-            .with_max_steps(60)
-            .build_eframe(move |cc| {
-                let mut app = prepared.into_app(cc);
-                prepare(&mut app);
-                app
-            });
+        let options = common::options(rooms());
+        let harness = common::open(options, 1600.0, prepare);
         let mut window = Self(harness);
         window.wait("the episode", |app| {
             app.tree.frame.as_ref().is_some_and(|frame| frame.drive.finished)
@@ -80,13 +65,7 @@ impl Window {
     }
 
     fn wait(&mut self, what: &str, done: impl Fn(&App) -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while !done(self.app()) {
-            assert!(Instant::now() < deadline, "{what} never came");
-            self.0.step();
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        self.0.step();
+        common::wait(&mut self.0, what, done);
     }
 
     fn click(&mut self, label: &str) {

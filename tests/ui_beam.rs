@@ -4,17 +4,19 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
 
-use std::time::{Duration, Instant};
+mod common;
+
+use std::time::Duration;
 
 use eframe::egui::{Event, Key, Modifiers, PointerButton, Pos2, accesskit::Role, vec2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT as _, Queryable as _};
-use foresight::lab::{DeviceChoice, Scene};
+use foresight::lab::Scene;
 use foresight::plan::beam::EditKind;
+use foresight::ui::App;
 use foresight::ui::overlays::path_dialog::Purpose;
 use foresight::ui::stage::tree;
 use foresight::ui::transport::Clock;
-use foresight::ui::{App, AppOptions, Prepared};
 
 /// A scene of an environment with small random weights.
 fn scene(environment: &str, policy: &str, mode: &str, stage: &str) -> Scene {
@@ -46,21 +48,8 @@ struct Window(Harness<'static, App>);
 impl Window {
     /// Open the window and wait for the whole first episode.
     fn open(scene: Scene) -> Self {
-        let prepared = Prepared::new(AppOptions {
-            scene,
-            name: "test".into(),
-            folder: None,
-            path: None,
-            device: DeviceChoice::Cpu,
-            state_folder: None,
-            probe: None,
-        })
-        .unwrap();
-        let harness = Harness::builder()
-            .with_size(vec2(1440.0, 900.0))
-            .with_step_dt(1.0 / 30.0)
-            .with_max_steps(60)
-            .build_eframe(move |cc| prepared.into_app(cc));
+        let options = common::options(scene);
+        let harness = common::open(options, 900.0, |_| {});
         let mut window = Self(harness);
         window.settle();
         window
@@ -80,13 +69,7 @@ impl Window {
     }
 
     fn wait(&mut self, what: &str, done: impl Fn(&App) -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while !done(self.app()) {
-            assert!(Instant::now() < deadline, "{what} never came");
-            self.0.step();
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        self.0.step();
+        common::wait(&mut self.0, what, done);
     }
 
     /// Stop the clocks at the first search, grown to its end.

@@ -4,17 +4,18 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
 
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+mod common;
 
-use eframe::egui::{Event, Key, Modifiers, PointerButton, Pos2, vec2};
+use std::path::{Path, PathBuf};
+
+use eframe::egui::{Event, Key, Modifiers, PointerButton, Pos2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable as _;
 use foresight::data::read_npz;
 use foresight::lab::episodes::Stage;
-use foresight::lab::{DeviceChoice, Scene, knobs, shipped};
+use foresight::lab::{Scene, knobs, shipped};
 use foresight::ui::stage::{self, field, tree};
-use foresight::ui::{App, AppOptions, Prepared};
+use foresight::ui::{App, AppOptions};
 
 /// A shipped scene with random weights and little data.
 fn scene(name: &str) -> Scene {
@@ -38,21 +39,8 @@ struct Window(Harness<'static, App>);
 
 impl Window {
     fn open(scene: Scene, folder: Option<PathBuf>, state_folder: Option<PathBuf>) -> Self {
-        let prepared = Prepared::new(AppOptions {
-            scene,
-            name: "test".into(),
-            folder,
-            path: None,
-            device: DeviceChoice::Cpu,
-            state_folder,
-            probe: None,
-        })
-        .unwrap();
-        let harness = Harness::builder()
-            .with_size(vec2(1440.0, 1600.0))
-            .with_step_dt(1.0 / 30.0)
-            .with_max_steps(60)
-            .build_eframe(move |cc| prepared.into_app(cc));
+        let options = AppOptions { folder, state_folder, ..common::options(scene) };
+        let harness = common::open(options, 1600.0, |_| {});
         let mut window = Self(harness);
         window.wait("the stage", |app| app.stage.rect().is_some());
         window
@@ -63,13 +51,7 @@ impl Window {
     }
 
     fn wait(&mut self, what: &str, done: impl Fn(&App) -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while !done(self.app()) {
-            assert!(Instant::now() < deadline, "{what} never came");
-            self.0.step();
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        self.0.step();
+        common::wait(&mut self.0, what, done);
     }
 
     fn click(&mut self, label: &str) {

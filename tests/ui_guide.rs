@@ -4,14 +4,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
 
-use std::time::{Duration, Instant};
+mod common;
 
 use eframe::egui::{Event, Modifiers, PointerButton, Pos2, accesskit::Role, vec2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable as _;
-use foresight::lab::{DeviceChoice, Scene};
+use foresight::lab::Scene;
 use foresight::ui::transport::Clock;
-use foresight::ui::{App, AppOptions, Prepared, stage};
+use foresight::ui::{App, stage};
 
 /// A scene with small random weights.
 fn scene(environment: &str, model: &str, plan: &str) -> Scene {
@@ -41,21 +41,8 @@ struct Window(Harness<'static, App>);
 impl Window {
     /// Open the window and wait for the whole first episode.
     fn open(scene: Scene) -> Self {
-        let prepared = Prepared::new(AppOptions {
-            scene,
-            name: "test".into(),
-            folder: None,
-            path: None,
-            device: DeviceChoice::Cpu,
-            state_folder: None,
-            probe: None,
-        })
-        .unwrap();
-        let harness = Harness::builder()
-            .with_size(vec2(1440.0, 900.0))
-            .with_step_dt(1.0 / 30.0)
-            .with_max_steps(60)
-            .build_eframe(move |cc| prepared.into_app(cc));
+        let options = common::options(scene);
+        let harness = common::open(options, 900.0, |_| {});
         let mut window = Self(harness);
         window.wait("the first episode", |app| app.live.rollout().is_some_and(|r| r.finished));
         window
@@ -66,13 +53,7 @@ impl Window {
     }
 
     fn wait(&mut self, what: &str, done: impl Fn(&App) -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while !done(self.app()) {
-            assert!(Instant::now() < deadline, "{what} never came");
-            self.0.step();
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        self.0.step();
+        common::wait(&mut self.0, what, done);
     }
 
     fn button(&mut self, pos: Pos2, pressed: bool) {

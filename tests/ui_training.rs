@@ -3,18 +3,18 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
 
-use std::time::{Duration, Instant};
+mod common;
 
-use eframe::egui::{Key, Modifiers, vec2};
+use eframe::egui::{Key, Modifiers};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable as _;
 use foresight::lab::train::Rest;
 use foresight::lab::train::keeper::{TrainFrame, TrainStage};
 use foresight::lab::training::Shown;
-use foresight::lab::{DeviceChoice, Scene, shipped};
+use foresight::lab::{Scene, shipped};
 use foresight::ui::transport::Clock;
 use foresight::ui::workspace::Pane;
-use foresight::ui::{App, AppOptions, Prepared};
+use foresight::ui::{App, AppOptions};
 
 fn scene() -> Scene {
     let mut scene = Scene::parse(shipped::find("maze2d-umaze-diffuser").unwrap().text).unwrap();
@@ -39,20 +39,10 @@ impl Window {
     fn open() -> Self {
         let state = tempfile::tempdir().unwrap();
         let options = AppOptions {
-            scene: scene(),
-            name: "test".into(),
-            folder: None,
-            path: None,
-            device: DeviceChoice::Cpu,
             state_folder: Some(state.path().to_path_buf()),
-            probe: None,
+            ..common::options(scene())
         };
-        let prepared = Prepared::new(options).unwrap();
-        let harness = Harness::builder()
-            .with_size(vec2(1440.0, 900.0))
-            .with_step_dt(1.0 / 30.0)
-            .with_max_steps(60)
-            .build_eframe(move |cc| prepared.into_app(cc));
+        let harness = common::open(options, 900.0, |_| {});
         let mut window = Self(harness, state);
         window.wait("the first plan", |app| app.live.rollout().is_some());
         window
@@ -63,13 +53,7 @@ impl Window {
     }
 
     fn wait(&mut self, what: &str, done: impl Fn(&App) -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while !done(self.app()) {
-            assert!(Instant::now() < deadline, "{what} never came");
-            self.0.step();
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        self.0.step();
+        common::wait(&mut self.0, what, done);
     }
 
     fn press(&mut self, label: &str) {

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::lab::Scene;
 use crate::lab::data_set::located;
-use crate::lab::train::{Budget, Metric, Orders, TrainEvent, TrainOptions, train};
+use crate::lab::train::{Budget, Metric, Orders, TrainEvent, TrainOptions, clock, train};
 
 /// Train a scene's model and write its weights.
 #[derive(Args, Debug)]
@@ -165,14 +165,4 @@ fn as_json(event: &TrainEvent) -> Option<serde_json::Value> {
         TrainEvent::Warning(why) => json!({"event": "warning", "why": why}),
         _ => return None,
     })
-}
-
-/// `1 h 02 min`, `3 min`, `40 s`.
-fn clock(time: Duration) -> String {
-    let secs = time.as_secs();
-    match secs {
-        0..60 => format!("{secs} s"),
-        60..3600 => format!("{} min", secs.div_ceil(60)),
-        _ => format!("{} h {:02} min", secs / 3600, secs % 3600 / 60),
-    }
 }

@@ -9,7 +9,7 @@ use super::overlays::notices::Notice;
 use super::workspace::Pane;
 use crate::lab::data_set::located;
 use crate::lab::train::keeper::{Start, TrainFrame, TrainStage};
-use crate::lab::train::{Budget, Rest};
+use crate::lab::train::{Budget, Rest, clock};
 use crate::lab::training::Shown;
 use crate::lab::{DeviceChoice, Scene};
 
@@ -307,12 +307,7 @@ pub(super) fn follow(app: &mut App) {
 
 /// `4 min left`, `40 s left`.
 pub fn remaining(time: Duration) -> String {
-    let secs = time.as_secs();
-    match secs {
-        0..60 => format!("{secs} s left"),
-        60..3600 => format!("{} min left", secs.div_ceil(60)),
-        _ => format!("{} h {:02} min left", secs / 3600, secs % 3600 / 60),
-    }
+    format!("{} left", clock(time))
 }
 
 #[cfg(test)]

@@ -191,6 +191,12 @@ impl Workspace {
         }
     }
 
+    /// What stands in for a frame's own while that is drawn.
+    fn empty() -> Self {
+        let tree = Tree::empty(egui::Id::unique("workspace"));
+        Self { tree, width: 0.0, is_changed: false }
+    }
+
     /// What a file keeps of it.
     pub fn layout(&self) -> Layout {
         let root = self.tree.root();
@@ -289,7 +295,7 @@ impl Workspace {
 
 /// Lay out the panels and show them.
 pub fn show(app: &mut App, ui: &mut Ui) {
-    let mut workspace = std::mem::take(&mut app.workspace);
+    let mut workspace = std::mem::replace(&mut app.workspace, Workspace::empty());
     for (pane, is_shown) in
         [(Pane::Controls, app.show_controls), (Pane::Inspector, app.show_inspector)]
     {

@@ -171,6 +171,16 @@ impl From<crate::files::FileError> for TrainError {
     }
 }
 
+/// A time in words: `1 h 02 min`, `3 min`, `40 s`.
+pub fn clock(time: Duration) -> String {
+    let secs = time.as_secs();
+    match secs {
+        0..60 => format!("{secs} s"),
+        60..3600 => format!("{} min", secs.div_ceil(60)),
+        _ => format!("{} h {:02} min", secs / 3600, secs % 3600 / 60),
+    }
+}
+
 /// The folder of the run that makes `weights`.
 pub fn run_path(weights: &Path) -> PathBuf {
     weights.with_extension("run")

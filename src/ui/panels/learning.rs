@@ -20,6 +20,8 @@ pub const HELP: &str =
 /// Heights of the large plot and of the small ones.
 const HEIGHT: f32 = 136.0;
 const LOW: f32 = 72.0;
+/// Points between two lines of a grid: closer ones lose their numbers.
+const LINE_GAP: f64 = 45.0;
 /// Most points of a line.
 const MAX_POINTS: usize = 400;
 
@@ -175,7 +177,7 @@ fn plot(
         .custom_x_axes(vec![x_axis])
         .custom_y_axes(vec![y_axis])
         .x_grid_spacer(|input| grid(input, 4.0))
-        .y_grid_spacer(|input| grid(input, 3.0))
+        .y_grid_spacer(|input| grid(input, f64::from(height) / LINE_GAP))
         .grid_color(colors.line())
         .allow_drag(false)
         .allow_zoom(false)
