@@ -461,6 +461,7 @@ fn the_window_dreams_at_a_click_and_stops_at_another() {
         name: "test".into(),
         folder: None,
         path: None,
+        run: None,
         device: DeviceChoice::Cpu,
         state_folder: None,
         probe: None,

@@ -8,6 +8,7 @@ mod common;
 use eframe::egui::{Key, Modifiers};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable as _;
+use foresight::lab::files;
 use foresight::lab::train::Rest;
 use foresight::lab::train::keeper::{TrainFrame, TrainStage};
 use foresight::lab::training::Shown;
@@ -30,10 +31,7 @@ fn scene() -> Scene {
     scene
 }
 
-struct Window(
-    Harness<'static, App>,
-    #[expect(dead_code, reason = "holds the folder")] tempfile::TempDir,
-);
+struct Window(Harness<'static, App>, tempfile::TempDir);
 
 impl Window {
     fn open() -> Self {
@@ -221,4 +219,58 @@ fn two_sides_answer_the_same_question_with_other_settings() {
     window.0.step();
     window.0.step();
     assert!(!window.app().compare.is_on());
+}
+
+#[test]
+fn two_runs_stand_on_one_plot_and_closing_a_side_stops_neither() {
+    let mut window = Window::open();
+    window.0.key_press_modifiers(Modifiers::COMMAND, Key::Backslash);
+    window.wait("a second side", |app| app.compare.is_on());
+    // A run that begins later is seen from both sides.
+    window.ctrl(Key::T);
+    let of_mirror = |app: &App| app.compare.mirror()?.training();
+    window.wait("the run on both sides", |app| {
+        step(app) > 5 && of_mirror(app).is_some_and(|frame| frame.manifest.is_some())
+    });
+    let first = window.app().session.training().unwrap().run.clone();
+    assert_eq!(of_mirror(window.app()).unwrap().run, first);
+    window.press("Stop");
+    window.wait("the end", |app| with(app, |frame| frame.stage == TrainStage::Ended));
+
+    // Another run stands beside it, under the name of its folder.
+    foresight::ui::training::start(window.0.state_mut());
+    window.wait("the second run", |app| step(app) > 5 && with(app, |frame| frame.run != first));
+    assert_eq!(of_mirror(window.app()).unwrap().run, first);
+    let name = first.file_name().unwrap().to_str().unwrap().to_owned();
+    window.wait("a plot", |app| with(app, |frame| frame.series.lines().len() > 2));
+    assert!(window.0.query_by_label(&name).is_some());
+
+    // From the other side it is seen but not owned; closing the side that owns
+    // it leaves it training.
+    window.0.key_press(Key::Tab);
+    window.wait("the other side", |app| with(app, |frame| frame.run == first));
+    window.0.key_press_modifiers(Modifiers::COMMAND, Key::Backslash);
+    window.wait("one side", |app| !app.compare.is_on());
+    let then = step(window.app());
+    window.wait("more steps", |app| with(app, |frame| frame.run != first) && step(app) > then);
+}
+
+#[test]
+fn the_run_that_was_open_is_there_again_at_the_next_start() {
+    let mut window = Window::open();
+    window.ctrl(Key::T);
+    window.wait("the first steps", |app| step(app) > 5);
+    window.press("Stop");
+    window.wait("the end", |app| with(app, |frame| frame.stage == TrainStage::Ended));
+    let state = window.1.path().to_path_buf();
+    let run = window.app().session.training().unwrap().run.clone();
+    window.wait("the autosave", |_| files::open_run(&state).as_ref() == Some(&run));
+
+    let options = AppOptions { run: files::open_run(&state), ..common::options(scene()) };
+    let mut again = common::open(options, 900.0, |_| {});
+    common::wait(&mut again, "the trained weights", |app| {
+        app.session.status().model.as_ref().is_some_and(|card| card.trained_steps > 0)
+    });
+    assert!(with(again.state(), |frame| frame.run == run && frame.stage == TrainStage::Ended));
+    assert_eq!(*again.state().session.shown_weights(), Shown::Newest);
 }

@@ -31,10 +31,11 @@ impl Window {
             bail!("{NO_DISPLAY}");
         }
         let is_measured = self.probe || self.probe_training;
-        let last = ui::last_scene().filter(|_| self.scene.is_none() && !is_measured);
+        let last = ui::last().filter(|_| self.scene.is_none() && !is_measured);
+        let run = last.as_ref().and_then(|last| last.run.clone());
         let (scene, folder, name) = match last {
             // Saving it asks where to: it is not the file it came from.
-            Some((scene, folder)) => (scene.clone(), Some(folder), scene.title),
+            Some(last) => (last.scene.clone(), Some(last.folder), last.scene.title),
             None => {
                 let name = self.scene.unwrap_or_else(|| SHIPPED[0].name.to_owned());
                 let (scene, folder) = Scene::open(&name)?;
@@ -45,6 +46,7 @@ impl Window {
             scene,
             name,
             folder,
+            run,
             device: self.device.device,
             started,
             probe: is_measured,

@@ -30,6 +30,15 @@ const RECENT: &str = "recent.txt";
 pub const LAYOUT: &str = "layout.json";
 /// Name of the autosaved scene in the state folder.
 pub const AUTOSAVE: &str = "autosave.toml";
+/// Name of the file in the state folder that says which run was open.
+const OPEN_RUN: &str = "open-run.txt";
+
+/// The run that was open when the scene in `state` was autosaved.
+pub fn open_run(state: &Path) -> Option<PathBuf> {
+    let text = read_text_limited(&state.join(OPEN_RUN), MAX_RECENT_BYTES).ok()?;
+    let run = PathBuf::from(text.trim());
+    run.is_absolute().then_some(run)
+}
 
 /// A question for the system's file dialog.
 #[derive(Clone, Debug)]
@@ -68,6 +77,8 @@ pub enum FileTask {
         folder: PathBuf,
         /// The scene file.
         text: String,
+        /// The run that is open.
+        run: Option<PathBuf>,
     },
     /// Keep how the window is laid out. Failing to is not worth a message.
     KeepLayout {
@@ -290,8 +301,10 @@ fn perform(task: FileTask) -> Option<FileEvent> {
             Ok(bytes) => saved(path, &bytes, false),
             Err(why) => failed(format!("{} was not made", path.display()), why),
         },
-        FileTask::Autosave { folder, text } => {
+        FileTask::Autosave { folder, text, run } => {
             keep(&folder, AUTOSAVE, &text);
+            let run = run.map(|run| run.to_string_lossy().into_owned());
+            keep(&folder, OPEN_RUN, &run.unwrap_or_default());
             None
         }
         FileTask::KeepLayout { folder, text } => {

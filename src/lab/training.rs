@@ -100,6 +100,17 @@ impl Session {
         std::mem::swap(&mut self.trainer, &mut other.trainer);
     }
 
+    /// See the run of another session as it goes on.
+    pub fn watch_training(&mut self, other: &Session) {
+        self.last_snapshot = None;
+        self.trainer.watch(&other.trainer);
+    }
+
+    /// Whether this session's own thread trains; one that watches has none.
+    pub fn owns_training(&self) -> bool {
+        self.trainer.owns_run() && self.training_orders().is_some()
+    }
+
     /// Hand the newest weights in training to the planner, once each.
     pub(super) fn follow_training(&mut self) -> bool {
         if self.shown != Shown::Newest || !self.trains_this() {

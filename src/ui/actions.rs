@@ -124,7 +124,7 @@ impl App {
         }
         self.history.record(tag, &before);
         self.is_edited = true;
-        self.autosave_due = Some(Instant::now() + AUTOSAVE_AFTER);
+        self.keep_soon();
         if let Some(wish) = wish {
             self.live.want(wish);
         }
@@ -164,7 +164,7 @@ impl App {
         let moved_start = target.stage.start != now.stage.start;
         if self.adopt(Arc::unwrap_or_clone(target)) {
             self.is_edited = true;
-            self.autosave_due = Some(Instant::now() + AUTOSAVE_AFTER);
+            self.keep_soon();
             let origin = if moved_start { Origin::Start } else { Origin::Ball };
             self.live.want(Wish::full(origin));
         }
@@ -193,7 +193,7 @@ impl App {
                 self.name = name;
                 self.is_edited = false;
                 // The next start opens what was open last.
-                self.autosave_due = Some(Instant::now() + AUTOSAVE_AFTER);
+                self.keep_soon();
                 if let Some(path) = &path {
                     self.remember(path.clone());
                 }
@@ -332,6 +332,11 @@ impl App {
         }
     }
 
+    /// What is open is not what was kept: keep it after some quiet.
+    pub(super) fn keep_soon(&mut self) {
+        self.autosave_due = Some(Instant::now() + AUTOSAVE_AFTER);
+    }
+
     pub(super) fn autosave(&mut self, ctx: &egui::Context) {
         if let (Some(folder), Some(text)) = (self.state_folder.clone(), self.workspace.take_text())
         {
@@ -347,7 +352,8 @@ impl App {
         }
         self.autosave_due = None;
         let text = self.scene_text(Some(&folder));
-        self.submit(FileTask::Autosave { folder, text });
+        let run = self.session.training().map(|frame| frame.run.clone());
+        self.submit(FileTask::Autosave { folder, text, run });
     }
 
     /// The scene as a file in `target`: weights and data are relative to the
@@ -393,7 +399,7 @@ impl App {
 }
 
 /// A session ends after its present step; the window does not wait for that.
-fn retire(session: Session) {
+pub(super) fn retire(session: Session) {
     let wait = std::thread::Builder::new().name("retire".into()).spawn(move || drop(session));
     // Without a thread the closure is dropped here, and that waits after all.
     wait.ok();

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::lab::files::FileWorker;
 use crate::lab::pairs::{self, World};
+use crate::lab::training::Shown;
 use crate::lab::{DeviceChoice, Scene, Session, SessionOptions, knobs};
 
 use super::compare::Compare;
@@ -126,6 +127,8 @@ pub struct AppOptions {
     pub folder: Option<PathBuf>,
     /// The scene's file, if it has one.
     pub path: Option<PathBuf>,
+    /// The run that was open the last time.
+    pub run: Option<PathBuf>,
     /// Where the models run.
     pub device: DeviceChoice,
     /// Where recent files and the autosave live; `None` keeps neither.
@@ -162,11 +165,18 @@ impl Prepared {
                 }
             })
         };
-        let session = Session::open(
+        let mut session = Session::open(
             options.scene.clone(),
             options.folder.clone(),
             SessionOptions { device: options.device, wake: wake.clone() },
         )?;
+        // A run that is gone by now is no reason not to open.
+        if let Some(run) = &options.run
+            && session.look_at_run(run).is_ok()
+            && session.trains_this()
+        {
+            session.show_weights(Shown::Newest);
+        }
         let place = Place::new(&session.scene().environment)?;
         let files = FileWorker::start(wake)?;
         let (live, tree) = (Live::default(), Tree::default());

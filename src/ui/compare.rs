@@ -8,6 +8,7 @@
 
 use eframe::egui::{self, Align2, FontId, Rect, Sense, Stroke, StrokeKind, Ui, UiBuilder, vec2};
 
+use super::actions::retire;
 use super::app::{App, Proposal};
 use super::history::History;
 use super::live::{Live, Wish};
@@ -89,9 +90,8 @@ impl Other {
 
 /// Open a second side that starts as a copy of the first, or close it.
 pub fn toggle(app: &mut App) {
-    if app.compare.other.take().is_some() {
-        app.compare.is_right = false;
-        return;
+    if app.compare.is_on() {
+        return close(app);
     }
     let options = SessionOptions { device: app.device, wake: app.files.wake() };
     let scene = app.session.scene().clone();
@@ -106,10 +106,8 @@ pub fn toggle(app: &mut App) {
         Err(why) => return app.notify(Notice::failed("There is no second side", why)),
     };
     // The same run can be looked at from both sides, at different times.
-    if let Some(frame) = app.session.training()
-        && let Err(error) = session.look_at_run(&frame.run)
-    {
-        app.notify(Notice::failed("The run is seen from one side only", error.to_string()));
+    if app.session.training().is_some() {
+        session.watch_training(&app.session);
     }
     let mut live = Live::default();
     live.want(Wish::REPLAY);
@@ -129,6 +127,17 @@ pub fn toggle(app: &mut App) {
         is_edited: false,
         reweighted: 0,
     }));
+}
+
+/// Back to one side, the one that is worked with. What trains goes on.
+fn close(app: &mut App) {
+    app.compare.is_right = false;
+    let Some(other) = app.compare.other.take() else { return };
+    let mut session = other.session;
+    if session.owns_training() && !app.session.owns_training() {
+        app.session.adopt_training(&mut session);
+    }
+    retire(session);
 }
 
 /// Work with the other side.
@@ -168,8 +177,7 @@ pub(super) fn advance(app: &mut App, dt_secs: f32, now_secs: f64) {
     let Some(other) = &mut app.compare.other else { return };
     if other.place.spec.id != app.place.spec.id {
         // Another world has other states: there is nothing to compare.
-        app.compare.other = None;
-        app.compare.is_right = false;
+        close(app);
         return app.notify(Notice::done("Another world: the second side was closed".to_owned()));
     }
     let linked = app.session.scene().stage.clone();
@@ -185,6 +193,10 @@ pub(super) fn advance(app: &mut App, dt_secs: f32, now_secs: f64) {
         {
             other.place = place;
         }
+    }
+    // A run that began later is seen from both sides too.
+    if other.session.training().is_none() && app.session.training().is_some() {
+        other.session.watch_training(&app.session);
     }
     other.stage.link(&app.stage);
     other.field.link(&app.field);

@@ -37,7 +37,7 @@ use std::time::Instant;
 
 use anyhow::anyhow;
 
-use crate::lab::files::AUTOSAVE;
+use crate::lab::files::{self, AUTOSAVE};
 use crate::lab::{DeviceChoice, Scene};
 
 pub use app::{App, AppOptions, Prepared};
@@ -56,6 +56,8 @@ pub struct UiOptions {
     pub name: String,
     /// The folder of the scene's file; `None` for a shipped one.
     pub folder: Option<PathBuf>,
+    /// The run that was open with it the last time.
+    pub run: Option<PathBuf>,
     /// Where the models run.
     pub device: DeviceChoice,
     /// When the process began.
@@ -80,6 +82,7 @@ pub fn run(options: UiOptions) -> anyhow::Result<()> {
         name: options.name,
         folder: options.folder,
         path: path.filter(|path| path.is_file()),
+        run: options.run,
         device: options.device,
         // A measurement leaves no traces.
         state_folder: if options.probe { scratch_folder } else { state_folder() },
@@ -109,13 +112,23 @@ pub fn run(options: UiOptions) -> anyhow::Result<()> {
     })
 }
 
-/// The scene of the last time, as it was left, and the folder its files are
-/// relative to.
-pub fn last_scene() -> Option<(Scene, PathBuf)> {
+/// What was open the last time.
+pub struct Last {
+    /// The scene, as it was left.
+    pub scene: Scene,
+    /// The folder its files are relative to.
+    pub folder: PathBuf,
+    /// The run that was open with it.
+    pub run: Option<PathBuf>,
+}
+
+/// What was open the last time, if it can still be used.
+pub fn last() -> Option<Last> {
     let folder = state_folder()?;
     // A scene that can no longer be used is no reason not to open.
     let scene = Scene::read(&folder.join(AUTOSAVE)).ok()?;
-    Some((scene, folder))
+    let run = files::open_run(&folder);
+    Some(Last { scene, folder, run })
 }
 
 /// Where small things are kept between runs.

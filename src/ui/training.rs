@@ -162,6 +162,13 @@ fn begin(app: &mut App, scene: Scene, run: PathBuf, resume: bool) {
     };
     let pace = app.training.pace;
     app.session.start_training(Start { scene, run, resume, budget, pace, device });
+    app.keep_soon();
+}
+
+/// Show the scene's own weights again; the run stays on disk.
+pub fn close_run(app: &mut App) {
+    app.session.forget_run();
+    app.keep_soon();
 }
 
 /// Stop with a checkpoint; the run stays on disk and on the stage.

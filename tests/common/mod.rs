@@ -15,6 +15,7 @@ pub fn options(scene: Scene) -> AppOptions {
         name: "test".into(),
         folder: None,
         path: None,
+        run: None,
         device: DeviceChoice::Cpu,
         state_folder: None,
         probe: None,

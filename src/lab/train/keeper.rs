@@ -104,7 +104,17 @@ pub struct TrainKeeper {
 
 struct Running {
     orders: Arc<Orders>,
-    thread: JoinHandle<()>,
+    /// Of the keeper that started the run; one that watches has none.
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Wait until its thread has ended.
+    fn join(mut self) {
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
 }
 
 impl TrainKeeper {
@@ -112,6 +122,7 @@ impl TrainKeeper {
     pub fn start(&mut self, start: Start, wake: &Wake) {
         self.stop();
         let before = self.running.take();
+        self.detach();
         let orders = Arc::new(Orders::new(start.budget));
         orders.set_pace(start.pace);
         let frame = TrainFrame {
@@ -136,14 +147,14 @@ impl TrainKeeper {
             wake: Arc::clone(wake),
         };
         let started = std::thread::Builder::new().name("trainer".into()).spawn(move || {
-            // Its last words must not come after our first.
-            if let Some(Running { thread, .. }) = before {
-                let _ = thread.join();
+            // Two runs at once would share the processor.
+            if let Some(before) = before {
+                before.join();
             }
             trainer.work();
         });
         match started {
-            Ok(thread) => self.running = Some(Running { orders, thread }),
+            Ok(thread) => self.running = Some(Running { orders, thread: Some(thread) }),
             Err(error) => {
                 let why =
                     format!("no thread is left ({error}); close other programs and try again");
@@ -165,6 +176,7 @@ impl TrainKeeper {
             Scene::read(&path.join("scene.toml")).map_err(|error| mismatch(error.to_string()))?;
         let lines = folder::read_metrics(path)?;
         self.stop();
+        self.detach();
         let frame = TrainFrame {
             run: path.to_path_buf(),
             scene: Arc::new(scene.clone()),
@@ -179,6 +191,28 @@ impl TrainKeeper {
         self.frame.put(Some(Arc::new(frame)));
         self.weights.put(None);
         Ok(scene)
+    }
+
+    /// See the run of `other` as it goes on, and tell it the same things.
+    pub fn watch(&mut self, other: &Self) {
+        self.stop();
+        self.frame = Arc::clone(&other.frame);
+        self.weights = Arc::clone(&other.weights);
+        self.running = other
+            .running
+            .as_ref()
+            .map(|running| Running { orders: Arc::clone(&running.orders), thread: None });
+    }
+
+    /// Whether the thread of a run is this keeper's.
+    pub fn owns_run(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| running.thread.is_some())
+    }
+
+    /// Leave the slots to whoever watches them.
+    fn detach(&mut self) {
+        self.frame = Arc::default();
+        self.weights = Arc::default();
     }
 
     /// What the run is told.
@@ -206,17 +240,17 @@ impl TrainKeeper {
     /// Forget an ended run.
     pub fn clear(&mut self) {
         self.stop();
-        self.frame.put(None);
-        self.weights.put(None);
+        self.detach();
     }
 }
 
 impl Drop for TrainKeeper {
     fn drop(&mut self) {
-        self.stop();
-        if let Some(running) = self.running.take() {
+        // One that watches leaves the run to its owner.
+        if self.owns_run() {
+            self.stop();
             // It ends after its present optimizer step, with a checkpoint.
-            let _ = running.thread.join();
+            self.running.take().map(Running::join);
         }
     }
 }

@@ -4,12 +4,15 @@ use eframe::egui;
 use eframe::egui::{Color32, Slider, Ui};
 use egui_plot::{AxisHints, HPlacement, Line, Plot, PlotPoints, Points, VLine};
 
+use std::sync::Arc;
+
 use super::curves::{grid, rounded};
 use super::status::thousands;
 use super::training;
 use crate::lab::train::Metric;
 use crate::lab::train::keeper::TrainFrame;
 use crate::lab::training::Shown;
+use crate::ui::actions::file_name;
 use crate::ui::app::App;
 use crate::ui::theme::{Colors, GRID, SMALL, number, small};
 use crate::ui::widgets::{fact, muted};
@@ -80,7 +83,9 @@ fn loss(app: &App, ui: &mut Ui, frame: &TrainFrame) {
     let lines = frame.series.lines();
     let branch = lines.last().map_or(0, |line| line.branch);
     // A loss that can be negative has no logarithm.
-    let is_log = app.training.is_log && lines.iter().all(|line| line.loss > 0.0);
+    let other = other_run(app, frame);
+    let theirs = other.iter().flat_map(|other| other.series.lines());
+    let is_log = app.training.is_log && lines.iter().chain(theirs).all(|line| line.loss > 0.0);
     let scale = |y: f32| if is_log { f64::from(y).log10() } else { f64::from(y) };
     let now = shown_step(app, frame);
     let keep = f64::from(app.training.smoothing);
@@ -102,17 +107,53 @@ fn loss(app: &App, ui: &mut Ui, frame: &TrainFrame) {
             let dots = Points::new(format!("held out {of}"), PlotPoints::new(thinned(dots)));
             plot.points(dots.color(colors.truth()).radius(2.2).allow_hover(false));
         }
+        if let Some(other) = &other {
+            rival(plot, other, keep, &scale, colors.trail());
+        }
         if let Some(step) = now {
             plot.vline(VLine::new("shown", step as f64).color(colors.ink()).width(1.0));
         }
     });
-    ui.horizontal(|ui| {
-        for (name, ink) in [("training", colors.model()), ("held out", colors.truth())] {
+    ui.horizontal_wrapped(|ui| {
+        let mut rows =
+            vec![("training".to_owned(), colors.model()), ("held out".to_owned(), colors.truth())];
+        if let Some(other) = &other {
+            rows.push((file_name(&other.run), colors.trail()));
+        }
+        for (name, ink) in rows {
             let (rect, _) = ui.allocate_exact_size(egui::vec2(12.0, 8.0), egui::Sense::hover());
             ui.painter().hline(rect.x_range(), rect.center().y, egui::Stroke::new(2.0, ink));
             ui.label(muted(ui, name));
         }
     });
+}
+
+/// The run of the other side of a comparison, where its loss means the same.
+fn other_run(app: &App, frame: &TrainFrame) -> Option<Arc<TrainFrame>> {
+    let other = app.compare.mirror()?.training()?;
+    let is_like = other.scene.model.id() == frame.scene.model.id();
+    (is_like && other.run != frame.run).then_some(other)
+}
+
+/// Another run on the same axes: its smoothed loss, and dots on data it never
+/// trains on.
+fn rival(
+    plot: &mut egui_plot::PlotUi<'_>,
+    other: &TrainFrame,
+    keep: f64,
+    scale: &impl Fn(f32) -> f64,
+    ink: Color32,
+) {
+    let lines = other.series.lines();
+    let branch = lines.last().map_or(0, |line| line.branch);
+    let newest = || lines.iter().filter(|line| line.branch == branch);
+    let raw = newest().filter(|line| line.held_out.is_none());
+    let raw: Vec<[f64; 2]> = raw.map(|line| [line.step as f64, scale(line.loss)]).collect();
+    plot.line(line("other run".into(), thinned(smoothed(&raw, keep)), ink, 1.8));
+    let held = newest().filter_map(|line| Some([line.step as f64, scale(line.held_out?)]));
+    let held = PlotPoints::new(thinned(held.collect()));
+    let dots = Points::new("held out of the other run", held);
+    plot.points(dots.color(ink).radius(2.2).allow_hover(false));
 }
 
 /// The step of the checkpoint that is shown, if an earlier one is.

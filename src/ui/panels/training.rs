@@ -67,7 +67,7 @@ fn buttons(app: &mut App, ui: &mut Ui) {
         } else if app.session.training().is_some() {
             let tip = "Show the scene's own weights again. The run stays on disk.";
             if ui.button("Close run").on_hover_text(tip).clicked() {
-                app.session.forget_run();
+                training::close_run(app);
             }
         }
     });
