@@ -136,6 +136,23 @@ fn a_pendulum_plans_again_when_its_state_is_dragged() {
 }
 
 #[test]
+fn the_cloud_is_that_of_the_plan_the_pendulum_follows_at_the_clock() {
+    let mut window = Window::open(pendulum());
+    let rollout = window.app().live.rollout().unwrap().clone();
+    assert_eq!(rollout.films.len() + 1, rollout.plans.len());
+    for (index, (step, plan)) in rollout.plans.iter().enumerate() {
+        let transport = &mut window.0.state_mut().transport;
+        transport.playing = false;
+        transport.time_secs = *step as f32 * rollout.dt_secs;
+        window.0.step();
+        let app = window.app();
+        let film = app.live.followed(&app.transport).unwrap();
+        assert_eq!(film.plan.as_ref(), Some(plan), "plan {index}");
+        assert_eq!(film.request.start, rollout.states[*step]);
+    }
+}
+
+#[test]
 fn the_guide_scale_acts_live() {
     let mut window = Window::open(pendulum());
     let clean = |window: &Window| {

@@ -22,7 +22,9 @@ use super::twin::TwinKeeper;
 use super::values::{self, ValueRequest};
 use crate::env::EnvironmentConfig;
 use crate::plan::beam::drive::{Drive, DriveEvent, DriveRequest, SearchRecord, drive};
-use crate::plan::{ControlSettings, Film, PlanError, PlanRequest, Pursuit, PursuitEvent, Replan};
+use crate::plan::{
+    ControlSettings, Film, PlanError, PlanRequest, Pursuit, PursuitEvent, Replan, Rollout,
+};
 
 /// A search that takes longer than this is shown while it grows, as often.
 const GROWTH: Duration = Duration::from_millis(33);
@@ -389,17 +391,26 @@ impl Worker {
         environment.set_goal(&request.goal)?;
         environment.set_state(&request.start)?;
         let task = Pursuit { film_id: id, plan, request: &request, control: &control };
-        let rollout = planner.pursue(environment, task, &mut |event| {
-            // With many plans in an episode its beginning is shown before its
-            // end is known.
-            if let (PursuitEvent::Moved(rollout), false) = (&event, has_goal) {
-                shared.rollout.put(Some(Arc::new((*rollout).clone())));
-                (shared.wake)();
+        let (mut films, mut step) = (Vec::new(), 0);
+        let mut rollout = planner.pursue(environment, task, &mut |event| {
+            match event {
+                PursuitEvent::Replanned(film) => films.push((step, Arc::new(film.clone()))),
+                PursuitEvent::Moved(rollout) => {
+                    step = rollout.states.len().saturating_sub(1);
+                    // With many plans in an episode its beginning is shown
+                    // before its end is known.
+                    if !has_goal {
+                        let films = films.clone();
+                        shared.rollout.put(Some(Arc::new(Rollout { films, ..rollout.clone() })));
+                        (shared.wake)();
+                    }
+                }
             }
             // While dragging the first plan is enough.
             let is_enough = request.near_duration.is_some() && !has_goal;
             go_on(!is_enough && !shared.is_superseded(&request))
         })?;
+        rollout.films = films;
         let reached = rollout.arrival_step.is_some();
         shared.rollout.put(Some(Arc::new(rollout)));
         if request.near_duration.is_none() && has_goal {

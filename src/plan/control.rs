@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::film::Plan;
+use super::film::{Film, Plan};
 use crate::env::StateView;
 
 /// How a plan becomes actions.
@@ -76,6 +76,9 @@ pub struct Rollout {
     pub rewards: Vec<f32>,
     /// Every plan followed with the step at which it took over.
     pub plans: Vec<(usize, Arc<Plan>)>,
+    /// How the plans after the first came about, with the step at which each
+    /// took over; empty where nobody looks.
+    pub films: Vec<(usize, Arc<Film>)>,
     /// First step within the goal radius.
     pub arrival_step: Option<usize>,
     /// Steps at which the ball pressed against a wall.

@@ -123,6 +123,7 @@ fn follow(
         targets: Vec::new(),
         rewards: Vec::new(),
         plans: vec![(0, Arc::clone(&task.plan))],
+        films: Vec::new(),
         arrival_step: None,
         contact_steps: 0,
         dt_secs,

@@ -331,6 +331,19 @@ impl Live {
         self.film.as_ref()
     }
 
+    /// The film of the plan that the ball follows at the clock: once it has
+    /// left the first plan for another, that one's.
+    pub fn followed(&self, transport: &Transport) -> Option<&Arc<Film>> {
+        let film = self.film.as_ref()?;
+        let later = self.rollout.as_ref().filter(|rollout| rollout.film_id == film.id);
+        let later = later.and_then(|rollout| {
+            let step = transport.time_secs / rollout.dt_secs.max(1e-6) + 1e-3;
+            let begun = |(at, _): &&(usize, Arc<Film>)| *at as f32 <= step;
+            rollout.films.iter().take_while(begun).last()
+        });
+        Some(later.map_or(film, |(_, film)| film))
+    }
+
     /// The newest film with a chosen plan.
     pub fn complete(&self) -> Option<&Arc<Film>> {
         self.complete.as_ref()

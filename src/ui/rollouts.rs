@@ -31,6 +31,7 @@ pub(super) mod testing {
             targets: Vec::new(),
             rewards: Vec::new(),
             plans: Vec::new(),
+            films: Vec::new(),
             arrival_step: None,
             contact_steps: 0,
             dt_secs: 0.5,

@@ -362,6 +362,7 @@ pub(super) mod tests {
             targets: Vec::new(),
             rewards: Vec::new(),
             plans: Vec::new(),
+            films: Vec::new(),
             arrival_step: Some(30),
             contact_steps: 0,
             dt_secs: 0.01,

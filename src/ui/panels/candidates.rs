@@ -11,7 +11,8 @@ const STRIP_HEIGHT: f32 = 40.0;
 
 /// Show the summary.
 pub fn show(app: &mut App, ui: &mut Ui) {
-    let Some(film) = app.live.complete().cloned() else {
+    let followed = app.live.followed(&app.transport).filter(|film| film.is_complete());
+    let Some(film) = followed.or(app.live.complete()).cloned() else {
         ui.label(muted(ui, "No plan yet."));
         return;
     };

@@ -34,7 +34,7 @@ pub struct FilmStrip {
 
 /// Show the chain.
 pub fn show(app: &mut App, ui: &mut Ui) {
-    let Some(film) = app.live.film().cloned() else {
+    let Some(film) = app.live.followed(&app.transport).cloned() else {
         ui.label(muted(ui, "Waiting for the first plan."));
         return;
     };

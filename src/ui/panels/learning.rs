@@ -178,7 +178,11 @@ fn small_plot(
     if points.len() < 2 {
         return;
     }
-    plot(ui, name, LOW, false, |plot| plot.line(line(name.into(), points, colors.model(), 1.2)));
+    plot(ui, name, LOW, false, |plot| {
+        plot.line(line(name.into(), points, colors.model(), 1.2));
+        // Neither can be negative, and from zero a change shows its true size.
+        plot.points(Points::new("zero", PlotPoints::new(vec![[0.0, 0.0]])).radius(0.0));
+    });
 }
 
 fn line(name: String, points: Vec<[f64; 2]>, ink: Color32, width: f32) -> Line<'static> {

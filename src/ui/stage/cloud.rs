@@ -29,6 +29,8 @@ pub struct CloudStyle {
 #[derive(Clone, Copy, PartialEq)]
 struct Key {
     film: u64,
+    /// Tells the plans of one episode apart, which share the film's id.
+    seed: u64,
     /// How far the film had come: a growing one changes under the same id.
     steps: usize,
     complete: bool,
@@ -59,6 +61,7 @@ impl Cloud {
     ) {
         let key = Key {
             film: film.id,
+            seed: film.request.seed,
             steps: film.steps.len(),
             complete: film.is_complete(),
             position,

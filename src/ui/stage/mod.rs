@@ -221,7 +221,7 @@ fn maze(app: &mut App, ui: &Ui, rect: Rect, camera: &Camera, colors: Colors) -> 
 fn paint_plans(app: &mut App, ui: &Ui, painter: &egui::Painter, camera: &Camera, colors: Colors) {
     let renderer = app.renderer();
     let ppp = ui.pixels_per_point();
-    if let Some(film) = app.live.film().cloned() {
+    if let Some(film) = app.live.followed(&app.transport).cloned() {
         let position = app.transport.chain;
         let end = film.total_steps as f32;
         // Once the ball rolls, the cloud steps back behind the chosen plan.

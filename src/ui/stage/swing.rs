@@ -20,7 +20,7 @@ pub fn show(app: &mut App, ui: &Ui, rect: Rect) {
     let length = (rect.width().min(rect.height()) / 2.0 - 2.5 * BOB).max(20.0);
     let [theta, speed] = state(app);
     painter.circle_stroke(pivot, length, Stroke::new(1.0, colors.line()));
-    if let Some(plan) = app.live.complete().and_then(|film| film.plan.as_ref()) {
+    if let Some(plan) = app.live.followed(&app.transport).and_then(|film| film.plan.as_ref()) {
         let last = plan.states.len().saturating_sub(1).max(1) as f32;
         for (index, state) in plan.states.iter().enumerate() {
             let Some(theta) = state.first() else { continue };

@@ -34,7 +34,7 @@ const OLDEST_TRAIL: f32 = 0.15;
 /// The chosen plan and the trail, rebuilt only when they change.
 #[derive(Default)]
 pub struct Curves {
-    chosen_key: Option<(u64, bool)>,
+    chosen_key: Option<(u64, u64, bool)>,
     chosen_generation: u64,
     chosen: Arc<Ribbons>,
     trail_key: Option<(u64, usize, usize, bool)>,
@@ -45,10 +45,11 @@ pub struct Curves {
 impl Curves {
     /// Follow the plan and the clock.
     pub fn update(&mut self, live: &Live, transport: &Transport, colors: Colors) {
-        if let Some(film) = live.complete()
+        let followed = live.followed(transport).filter(|film| film.is_complete());
+        if let Some(film) = followed.or(live.complete())
             && let Some(plan) = &film.plan
         {
-            let key = (film.id, colors.is_dark());
+            let key = (film.id, film.request.seed, colors.is_dark());
             if self.chosen_key != Some(key) {
                 self.chosen_key = Some(key);
                 self.chosen_generation += 1;
