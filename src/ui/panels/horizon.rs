@@ -1,17 +1,16 @@
 //! Figure 3.2 of Janner's thesis, live: when the steps of a chain look, how
 //! their mixture becomes the long discount's law, and how many steps it takes.
 
-use eframe::egui;
 use eframe::egui::{Color32, Ui};
-use egui_plot::{AxisHints, Bar, BarChart, HPlacement, Line, LineStyle, Plot, PlotPoints};
+use egui_plot::{Bar, BarChart, Line, Plot};
 
 use super::controls;
-use super::curves::{grid, rounded};
+use super::plot::{Axis, grid, line, plot, thinned};
 use crate::lab::scene::OccupancySettings;
 use crate::plan::horizon::{Reweighting, TimeDistributions, steps_for_mass};
 use crate::ui::app::App;
 use crate::ui::stage::field::asking;
-use crate::ui::theme::{self, Colors, SMALL};
+use crate::ui::theme::{self, Colors};
 use crate::ui::widgets::{fact, muted};
 
 /// Heights of the plots.
@@ -107,19 +106,24 @@ fn draw(ui: &mut Ui, figures: &Figures, dt_secs: f64) {
     }
 }
 
+fn still<'a>(id: &'a str, height: f32, [x, y]: [Axis<'a>; 2], colors: Colors) -> Plot<'a> {
+    plot(id, [height, 30.0], x, y, colors).include_x(0.0).include_y(0.0)
+}
+
 fn laws(ui: &mut Ui, figures: &Figures, n: usize) {
     let colors = Colors::of(ui.ctx());
-    plot(ui, "time laws", LAWS_HEIGHT, "t (steps)", "p(t)").show(ui, |plot| {
+    let axes = [Axis::new("t (steps)", 4.0), Axis::new("p(t)", 3.0)];
+    still("time laws", LAWS_HEIGHT, axes, colors).show(ui, |plot| {
         let stride = n.div_ceil(MAX_LAWS).max(1);
-        for (index, law) in figures.laws.steps.iter().enumerate().step_by(stride) {
+        for (index, masses) in figures.laws.steps.iter().enumerate().step_by(stride) {
             let share = index as f32 / (n.saturating_sub(1).max(1)) as f32;
             let weight = figures.mixture.weights().get(index).copied().unwrap_or(0.0);
-            let scaled: Vec<f64> = law.iter().map(|mass| mass * weight).collect();
+            let scaled: Vec<f64> = masses.iter().map(|mass| mass * weight).collect();
             let name = format!("step {}", index + 1);
-            plot.line(line(&name, &scaled, theme::time(share), 1.2, false));
+            plot.line(law(&name, &scaled, theme::time(share), 1.2, false));
         }
-        plot.line(line("mixture", &figures.laws.mixture, colors.accent(), 2.2, false));
-        plot.line(line("target", &figures.laws.target, colors.ink(), 1.2, true));
+        plot.line(law("mixture", &figures.laws.mixture, colors.accent(), 2.2, false));
+        plot.line(law("target", &figures.laws.target, colors.ink(), 1.2, true));
     });
 }
 
@@ -134,7 +138,8 @@ fn weights(ui: &mut Ui, figures: &Figures, n: usize) {
             Bar::new((index + 1) as f64, weight).width(0.7).fill(theme::time(share))
         })
         .collect();
-    plot(ui, "step weights", WEIGHTS_HEIGHT, "n (model steps)", "weight α_n")
+    let axes = [Axis::new("n (model steps)", 4.0), Axis::new("weight α_n", 3.0)];
+    still("step weights", WEIGHTS_HEIGHT, axes, Colors::of(ui.ctx()))
         .include_x(0.5)
         .include_x(n as f64 + 0.5)
         .x_grid_spacer(|input| {
@@ -147,59 +152,10 @@ fn weights(ui: &mut Ui, figures: &Figures, n: usize) {
         .show(ui, |plot| plot.bar_chart(BarChart::new("weights", bars).allow_hover(false)));
 }
 
-fn plot<'a>(ui: &Ui, id: &'a str, height: f32, x_name: &str, y_name: &str) -> Plot<'a> {
-    let colors = Colors::of(ui.ctx());
-    let font = egui::FontId::proportional(10.0);
-    let name = |text: &str| egui::RichText::new(text).size(SMALL).color(colors.muted_ink());
-    let x_axis = AxisHints::new_x()
-        .formatter(|mark, _| rounded(mark))
-        .label(name(x_name))
-        .tick_label_color(colors.muted_ink())
-        .tick_label_font(font.clone())
-        .label_spacing(20.0..=36.0)
-        .min_thickness(12.0);
-    let y_axis = AxisHints::new_y()
-        .formatter(|mark, _| rounded(mark))
-        .label(name(y_name))
-        .placement(HPlacement::Left)
-        .tick_label_color(colors.muted_ink())
-        .tick_label_font(font)
-        .label_spacing(9.0..=14.0)
-        .min_thickness(30.0);
-    Plot::new(id)
-        .height(height)
-        .show_background(false)
-        .custom_x_axes(vec![x_axis])
-        .custom_y_axes(vec![y_axis])
-        .x_grid_spacer(|input| grid(input, 4.0))
-        .y_grid_spacer(|input| grid(input, 3.0))
-        .grid_color(colors.line())
-        .allow_drag(false)
-        .allow_zoom(false)
-        .allow_scroll(false)
-        .allow_boxed_zoom(false)
-        .allow_double_click_reset(false)
-        .show_crosshair(false)
-        .include_x(0.0)
-        .include_y(0.0)
-        .set_margin_fraction(egui::vec2(0.01, 0.06))
-}
-
 /// A law over `t = 1, 2, ...`, thinned to what a small plot can show.
-fn line(name: &str, law: &[f64], ink: Color32, width: f32, dashed: bool) -> Line<'static> {
-    let stride = law.len().div_ceil(MAX_POINTS).max(1);
-    let points: Vec<[f64; 2]> = law
-        .iter()
-        .enumerate()
-        .step_by(stride)
-        .map(|(index, &mass)| [(index + 1) as f64, mass])
-        .collect();
-    let style = if dashed { LineStyle::Dashed { length: 5.0 } } else { LineStyle::Solid };
-    Line::new(name.to_owned(), PlotPoints::new(points))
-        .color(ink)
-        .width(width)
-        .style(style)
-        .allow_hover(false)
+fn law(name: &str, law: &[f64], ink: Color32, width: f32, dashed: bool) -> Line<'static> {
+    let points = law.iter().enumerate().map(|(index, &mass)| [(index + 1) as f64, mass]);
+    line(name, thinned(points.collect(), MAX_POINTS), ink, width, dashed)
 }
 
 #[cfg(test)]

@@ -2,11 +2,11 @@
 
 use eframe::egui;
 use eframe::egui::{Color32, Slider, Ui};
-use egui_plot::{AxisHints, HPlacement, Line, Plot, PlotPoints, Points, VLine};
+use egui_plot::{GridMark, Plot, PlotPoints, Points, VLine};
 
 use std::sync::Arc;
 
-use super::curves::{grid, rounded};
+use super::plot::{Axis, line, plot, rounded, thinned};
 use super::status::thousands;
 use super::training;
 use crate::lab::train::Metric;
@@ -66,18 +66,6 @@ fn smoothed(points: &[[f64; 2]], keep: f64) -> Vec<[f64; 2]> {
     points.iter().map(smooth).collect()
 }
 
-fn thinned(points: Vec<[f64; 2]>) -> Vec<[f64; 2]> {
-    let stride = points.len().div_ceil(MAX_POINTS).max(1);
-    let last = points.len().saturating_sub(1);
-    let mut index = 0;
-    let mut points = points;
-    points.retain(|_| {
-        index += 1;
-        (index - 1) % stride == 0 || index - 1 == last
-    });
-    points
-}
-
 fn loss(app: &App, ui: &mut Ui, frame: &TrainFrame) {
     let colors = Colors::of(ui.ctx());
     let lines = frame.series.lines();
@@ -89,7 +77,7 @@ fn loss(app: &App, ui: &mut Ui, frame: &TrainFrame) {
     let scale = |y: f32| if is_log { f64::from(y).log10() } else { f64::from(y) };
     let now = shown_step(app, frame);
     let keep = f64::from(app.training.smoothing);
-    plot(ui, "loss", HEIGHT, is_log, |plot| {
+    chart("loss", HEIGHT, is_log, colors).show(ui, |plot| {
         for of in 0..=branch {
             let ink = if of == branch { colors.model() } else { colors.muted_ink() };
             let of_branch = lines.iter().filter(|line| line.branch == of);
@@ -97,14 +85,21 @@ fn loss(app: &App, ui: &mut Ui, frame: &TrainFrame) {
                 of_branch.partition(|line| line.held_out.is_some());
             let raw: Vec<[f64; 2]> =
                 train.iter().map(|line| [line.step as f64, scale(line.loss)]).collect();
-            let strong = thinned(smoothed(&raw, keep));
-            plot.line(line(format!("loss {of}"), thinned(raw), ink.gamma_multiply(0.3), 1.0));
-            plot.line(line(format!("smoothed loss {of}"), strong, ink, 1.8));
+            let strong = thinned(smoothed(&raw, keep), MAX_POINTS);
+            plot.line(line(
+                format!("loss {of}"),
+                thinned(raw, MAX_POINTS),
+                ink.gamma_multiply(0.3),
+                1.0,
+                false,
+            ));
+            plot.line(line(format!("smoothed loss {of}"), strong, ink, 1.8, false));
             let dots: Vec<[f64; 2]> = held
                 .iter()
                 .filter_map(|line| Some([line.step as f64, scale(line.held_out?)]))
                 .collect();
-            let dots = Points::new(format!("held out {of}"), PlotPoints::new(thinned(dots)));
+            let dots =
+                Points::new(format!("held out {of}"), PlotPoints::new(thinned(dots, MAX_POINTS)));
             plot.points(dots.color(colors.truth()).radius(2.2).allow_hover(false));
         }
         if let Some(other) = &other {
@@ -114,12 +109,16 @@ fn loss(app: &App, ui: &mut Ui, frame: &TrainFrame) {
             plot.vline(VLine::new("shown", step as f64).color(colors.ink()).width(1.0));
         }
     });
-    ui.horizontal_wrapped(|ui| {
-        let mut rows =
-            vec![("training".to_owned(), colors.model()), ("held out".to_owned(), colors.truth())];
-        if let Some(other) = &other {
-            rows.push((file_name(&other.run), colors.trail()));
-        }
+    let of_this = [("training", colors.model()), ("held out", colors.truth())];
+    legend(ui, of_this.map(|(name, ink)| (name.to_owned(), ink)));
+    if let Some(other) = other {
+        // Names of runs are long: a row of its own.
+        legend(ui, [(file_name(&other.run), colors.trail())]);
+    }
+}
+
+fn legend<const N: usize>(ui: &mut Ui, rows: [(String, Color32); N]) {
+    ui.horizontal(|ui| {
         for (name, ink) in rows {
             let (rect, _) = ui.allocate_exact_size(egui::vec2(12.0, 8.0), egui::Sense::hover());
             ui.painter().hline(rect.x_range(), rect.center().y, egui::Stroke::new(2.0, ink));
@@ -149,9 +148,9 @@ fn rival(
     let newest = || lines.iter().filter(|line| line.branch == branch);
     let raw = newest().filter(|line| line.held_out.is_none());
     let raw: Vec<[f64; 2]> = raw.map(|line| [line.step as f64, scale(line.loss)]).collect();
-    plot.line(line("other run".into(), thinned(smoothed(&raw, keep)), ink, 1.8));
+    plot.line(line("other run", thinned(smoothed(&raw, keep), MAX_POINTS), ink, 1.8, false));
     let held = newest().filter_map(|line| Some([line.step as f64, scale(line.held_out?)]));
-    let held = PlotPoints::new(thinned(held.collect()));
+    let held = PlotPoints::new(thinned(held.collect(), MAX_POINTS));
     let dots = Points::new("held out of the other run", held);
     plot.points(dots.color(ink).radius(2.2).allow_hover(false));
 }
@@ -174,64 +173,31 @@ fn small_plot(
         .iter()
         .filter(|line| line.branch == branch)
         .filter_map(|line| Some([line.step as f64, value(line)?]));
-    let points = thinned(points.collect());
+    let points = thinned(points.collect(), MAX_POINTS);
     if points.len() < 2 {
         return;
     }
-    plot(ui, name, LOW, false, |plot| {
-        plot.line(line(name.into(), points, colors.model(), 1.2));
+    chart(name, LOW, false, colors).show(ui, |plot| {
+        plot.line(line(name, points, colors.model(), 1.2, false));
         // Neither can be negative, and from zero a change shows its true size.
         plot.points(Points::new("zero", PlotPoints::new(vec![[0.0, 0.0]])).radius(0.0));
     });
 }
 
-fn line(name: String, points: Vec<[f64; 2]>, ink: Color32, width: f32) -> Line<'static> {
-    Line::new(name, PlotPoints::new(points)).color(ink).width(width).allow_hover(false)
+fn chart<'a>(name: &'a str, height: f32, is_log: bool, colors: Colors) -> Plot<'a> {
+    let steps = |mark: GridMark| super::controls::compact(mark.value);
+    let x = Axis { text: steps, ..Axis::new("", 4.0) };
+    let y = Axis { text: if is_log { power } else { small_number }, ..Axis::new(name, 1.0) };
+    let y = Axis { lines: f64::from(height) / LINE_GAP, ..y };
+    plot(name, [height, 30.0], x, y, colors)
 }
 
-fn plot(
-    ui: &mut Ui,
-    name: &'static str,
-    height: f32,
-    is_log: bool,
-    add: impl FnOnce(&mut egui_plot::PlotUi<'_>),
-) {
-    let colors = Colors::of(ui.ctx());
-    let tick_font = egui::FontId::proportional(10.0);
-    let x_axis = AxisHints::new_x()
-        .formatter(|mark, _| super::controls::compact(mark.value))
-        .tick_label_color(colors.muted_ink())
-        .tick_label_font(tick_font.clone())
-        .label_spacing(20.0..=36.0)
-        .min_thickness(12.0);
-    let y_axis = AxisHints::new_y()
-        .formatter(move |mark, _| match is_log {
-            true => format!("{:.0e}", 10f64.powf(mark.value)),
-            false if mark.step_size < 1e-3 => format!("{:.1e}", mark.value),
-            false => rounded(mark),
-        })
-        .label(egui::RichText::new(name).size(SMALL).color(colors.muted_ink()))
-        .placement(HPlacement::Left)
-        .tick_label_color(colors.muted_ink())
-        .tick_label_font(tick_font)
-        .label_spacing(9.0..=14.0)
-        .min_thickness(30.0);
-    Plot::new(name)
-        .height(height)
-        .show_background(false)
-        .custom_x_axes(vec![x_axis])
-        .custom_y_axes(vec![y_axis])
-        .x_grid_spacer(|input| grid(input, 4.0))
-        .y_grid_spacer(|input| grid(input, f64::from(height) / LINE_GAP))
-        .grid_color(colors.line())
-        .allow_drag(false)
-        .allow_zoom(false)
-        .allow_scroll(false)
-        .allow_boxed_zoom(false)
-        .allow_double_click_reset(false)
-        .show_crosshair(false)
-        .set_margin_fraction(egui::vec2(0.01, 0.08))
-        .show(ui, add);
+fn power(mark: GridMark) -> String {
+    format!("{:.0e}", 10f64.powf(mark.value))
+}
+
+fn small_number(mark: GridMark) -> String {
+    if mark.step_size < 1e-3 { format!("{:.1e}", mark.value) } else { rounded(mark) }
 }
 
 fn facts(ui: &mut Ui, lines: &[Metric]) {
@@ -298,13 +264,5 @@ mod tests {
         let raw = vec![[0.0, 1.0], [1.0, 5.0]];
         assert_eq!(smoothed(&raw, 0.0), raw);
         assert_eq!(smoothed(&raw, 0.9)[0], [0.0, 1.0]);
-    }
-
-    #[test]
-    fn a_thinned_line_keeps_both_ends() {
-        let points: Vec<[f64; 2]> = (0..5000).map(|x| [f64::from(x), 0.0]).collect();
-        let thin = thinned(points);
-        assert!(thin.len() <= MAX_POINTS + 1);
-        assert_eq!((thin[0][0], thin[thin.len() - 1][0]), (0.0, 4999.0));
     }
 }

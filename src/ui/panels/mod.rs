@@ -11,6 +11,7 @@ pub mod horizon;
 pub mod learning;
 pub mod model_card;
 pub mod occupancy;
+pub mod plot;
 pub mod question;
 pub mod search;
 pub mod status;

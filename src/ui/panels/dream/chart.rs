@@ -1,15 +1,13 @@
 //! Errors against the horizon: distances on a logarithmic scale, likelihoods
 //! on a linear one.
 
-use eframe::egui::{FontId, RichText, Ui, vec2};
-use egui_plot::{
-    AxisHints, GridInput, GridMark, HPlacement, Line, LineStyle, Plot, PlotPoints, VLine,
-};
+use eframe::egui::Ui;
+use egui_plot::{GridMark, Plot, VLine};
 
 use super::{Measure, Who};
 use crate::lab::dream::DreamCurves;
-use crate::ui::panels::curves::{grid, rounded};
-use crate::ui::theme::{Colors, SMALL};
+use crate::ui::panels::plot::{Axis, line, plot};
+use crate::ui::theme::Colors;
 
 const HEIGHT: f32 = 168.0;
 /// Least distance on the logarithmic scale.
@@ -22,20 +20,13 @@ const DEEPEST: f64 = 40.0;
 pub fn show(ui: &mut Ui, measure: Measure, curves: &DreamCurves, at: usize) -> Option<usize> {
     let colors = Colors::of(ui.ctx());
     let floor = floor(measure, curves);
-    let response = plot(measure, colors).show(ui, |plot| {
+    let response = chart(measure, colors).show(ui, |plot| {
         for who in Who::ALL {
             let Some(curve) = who.curve(curves) else { continue };
             let points = points(measure, &measure.line(curve), floor);
             let is_oracle = who == Who::Oracle;
-            let style =
-                if is_oracle { LineStyle::Dashed { length: 5.0 } } else { LineStyle::Solid };
-            plot.line(
-                Line::new(who.name(), PlotPoints::new(points))
-                    .color(who.ink(colors))
-                    .width(if is_oracle { 1.2 } else { 2.0 })
-                    .style(style)
-                    .allow_hover(false),
-            );
+            let width = if is_oracle { 1.2 } else { 2.0 };
+            plot.line(line(who.name(), points, who.ink(colors), width, is_oracle));
         }
         plot.vline(VLine::new("picked", at as f64).color(colors.ink()).width(1.0));
         plot.pointer_coordinate().map(|point| point.x)
@@ -70,47 +61,18 @@ fn points(measure: Measure, line: &[Option<f64>], floor: f64) -> Vec<[f64; 2]> {
         .collect()
 }
 
-fn plot<'a>(measure: Measure, colors: Colors) -> Plot<'a> {
-    let font = FontId::proportional(10.0);
-    let name = |text: &str| RichText::new(text).size(SMALL).color(colors.muted_ink());
-    let x_axis = AxisHints::new_x()
-        .formatter(|mark, _| rounded(mark))
-        .label(name("transitions"))
-        .tick_label_color(colors.muted_ink())
-        .tick_label_font(font.clone())
-        .label_spacing(20.0..=36.0)
-        .min_thickness(12.0);
+fn chart<'a>(measure: Measure, colors: Colors) -> Plot<'a> {
     let (is_distance, y_name) = match measure {
         Measure::Distance => (true, "distance (std. dev.)"),
         Measure::LogLikelihood => (false, "ln p (nats)"),
     };
-    let y_axis = AxisHints::new_y()
-        .formatter(move |mark, _| if is_distance { power(mark) } else { rounded(mark) })
-        .label(name(y_name))
-        .placement(HPlacement::Left)
-        .tick_label_color(colors.muted_ink())
-        .tick_label_font(font)
-        .label_spacing(9.0..=14.0)
-        .min_thickness(34.0);
-    let spacer = move |input: GridInput| {
-        if is_distance { decades(input.bounds) } else { grid(input, 4.0) }
-    };
-    Plot::new(("dream", y_name))
-        .height(HEIGHT)
-        .show_background(false)
-        .custom_x_axes(vec![x_axis])
-        .custom_y_axes(vec![y_axis])
-        .x_grid_spacer(|input| grid(input, 5.0))
-        .y_grid_spacer(spacer)
-        .grid_color(colors.line())
-        .allow_drag(false)
-        .allow_zoom(false)
-        .allow_scroll(false)
-        .allow_boxed_zoom(false)
-        .allow_double_click_reset(false)
-        .show_crosshair(false)
-        .include_x(0.0)
-        .set_margin_fraction(vec2(0.01, 0.06))
+    let x = Axis::new("transitions", 5.0);
+    let mut y = Axis::new(y_name, 4.0);
+    if is_distance {
+        y.text = power;
+    }
+    let plot = plot(("dream", y_name), [HEIGHT, 34.0], x, y, colors).include_x(0.0);
+    if is_distance { plot.y_grid_spacer(|input| decades(input.bounds)) } else { plot }
 }
 
 /// A mark's distance, which the scale shows as its power of ten.
