@@ -2,6 +2,7 @@
 
 mod bench;
 mod collect;
+mod distill;
 mod doctor;
 mod dream;
 mod eval;
@@ -36,6 +37,7 @@ struct Arguments {
 enum Command {
     Collect(collect::Collect),
     Train(train::Train),
+    Distill(distill::Distill),
     Plan(plan::PlanCommand),
     Occupancy(occupancy::Occupancy),
     Eval(eval::Eval),
@@ -51,6 +53,7 @@ pub fn run(started: std::time::Instant) -> ExitCode {
     let result = match arguments.command {
         Some(Command::Collect(command)) => command.run(),
         Some(Command::Train(command)) => command.run(),
+        Some(Command::Distill(command)) => command.run(),
         Some(Command::Plan(command)) => command.run(),
         Some(Command::Occupancy(command)) => command.run(),
         Some(Command::Eval(command)) => command.run(),

@@ -11,7 +11,9 @@ use serde_json::json;
 
 use crate::lab::Scene;
 use crate::lab::data_set::located;
-use crate::lab::train::{Budget, Metric, Orders, TrainEvent, TrainOptions, clock, train};
+use crate::lab::train::{
+    Budget, Metric, Orders, TrainEvent, TrainOptions, TrainSummary, clock, train,
+};
 
 /// Train a scene's model and write its weights.
 #[derive(Args, Debug)]
@@ -69,28 +71,32 @@ impl Train {
         let on_event = &mut |event| report.show(&event);
         let summary = train(&scene, &choice.device, &options, &orders, on_event)?;
         report.finish();
-        let line = json!({
-            "weights": summary.weights, "steps": summary.steps, "loss": summary.loss,
-            "wall_secs": summary.wall.as_secs_f64(), "stopped": summary.stopped, "device": choice.name,
-        });
-        if self.json {
-            println!("{line}");
-        } else {
-            println!(
-                "{} steps in {:.0} s on {}, loss {:.5}: {}",
-                summary.steps,
-                summary.wall.as_secs_f64(),
-                choice.name,
-                summary.loss,
-                summary.weights.display()
-            );
-        }
+        print(&summary, &choice.name, self.json);
         Ok(())
     }
 }
 
+/// How a run ended.
+pub(super) fn print(summary: &TrainSummary, device: &str, as_json: bool) {
+    let line = json!({
+        "weights": summary.weights, "steps": summary.steps, "loss": summary.loss,
+        "wall_secs": summary.wall.as_secs_f64(), "stopped": summary.stopped, "device": device,
+    });
+    if as_json {
+        println!("{line}");
+    } else {
+        println!(
+            "{} steps in {:.0} s on {device}, loss {:.5}: {}",
+            summary.steps,
+            summary.wall.as_secs_f64(),
+            summary.loss,
+            summary.weights.display()
+        );
+    }
+}
+
 /// The first Ctrl+C stops the run; the second one kills the process as usual.
-fn stop_on_interrupt(orders: &Arc<Orders>) {
+pub(super) fn stop_on_interrupt(orders: &Arc<Orders>) {
     let orders = Arc::clone(orders);
     // Without the handler Ctrl+C still ends the run, only without a last save.
     let _ = ctrlc::set_handler(move || {
@@ -102,13 +108,13 @@ fn stop_on_interrupt(orders: &Arc<Orders>) {
     });
 }
 
-struct Report {
+pub(super) struct Report {
     json: bool,
     bar: ProgressBar,
 }
 
 impl Report {
-    fn new(json: bool) -> Self {
+    pub(super) fn new(json: bool) -> Self {
         let bar = if json { ProgressBar::hidden() } else { ProgressBar::new(1000) };
         let template = "{prefix:11} {wide_bar} {percent:>3} %  {msg}";
         if let Ok(style) = ProgressStyle::with_template(template) {
@@ -117,7 +123,7 @@ impl Report {
         Self { json, bar }
     }
 
-    fn show(&mut self, event: &TrainEvent) {
+    pub(super) fn show(&mut self, event: &TrainEvent) {
         if self.json {
             if let Some(line) = as_json(event) {
                 println!("{line}");
@@ -144,7 +150,7 @@ impl Report {
         }
     }
 
-    fn finish(&self) {
+    pub(super) fn finish(&self) {
         self.bar.finish_and_clear();
     }
 }

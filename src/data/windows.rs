@@ -136,7 +136,11 @@ impl Windows {
         Self::normalized(episodes, self.config.clone(), self.normalizer.clone())
     }
 
-    fn normalized(
+    /// Windows in the units of a model that is trained already.
+    ///
+    /// # Errors
+    /// Those of [`Windows::new`].
+    pub fn normalized(
         episodes: &Episodes,
         config: WindowConfig,
         normalizer: LimitsNormalizer,

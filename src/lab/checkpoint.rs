@@ -60,6 +60,22 @@ pub struct Header {
     pub environment: EnvironmentConfig,
     /// Where the weights come from.
     pub provenance: Provenance,
+    /// Where the distilled network among them comes from, if there is one; its
+    /// `scene_hash` knows the teacher and the distillation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub student: Option<Provenance>,
+}
+
+impl Header {
+    /// Of what was trained last: a distilled network comes after its teacher.
+    pub fn newest(&self) -> &Provenance {
+        self.student.as_ref().unwrap_or(&self.provenance)
+    }
+
+    /// The same, to write.
+    pub fn newest_mut(&mut self) -> &mut Provenance {
+        self.student.as_mut().unwrap_or(&mut self.provenance)
+    }
 }
 
 /// A model on the host.
@@ -180,7 +196,7 @@ pub fn read_resume_checked(
     }
     let (header, tensors) = unpack(&name, &bytes)?;
     let mut state = LearnerState {
-        step: header.provenance.steps,
+        step: header.newest().steps,
         network: NamedTensors::new(),
         average: NamedTensors::new(),
         optimizer: NamedTensors::new(),

@@ -135,6 +135,15 @@ fn index(value: f64, choices: usize) -> usize {
     (value.max(0.0) as usize).min(choices - 1)
 }
 
+impl Knob {
+    /// Whether a scene can have a value: not every choice fits every scene.
+    pub fn takes(&self, scene: &Scene, value: f64) -> bool {
+        let mut tried = scene.clone();
+        (self.set)(&mut tried, value);
+        (self.get)(&tried) == value
+    }
+}
+
 /// Where a choice stands among all.
 fn position<T: PartialEq>(all: &[T], value: &T) -> f64 {
     all.iter().position(|item| item == value).unwrap_or(0) as f64
@@ -170,6 +179,7 @@ pub fn set_from_text(scene: &mut Scene, assignment: &str) -> Result<(), String> 
         KnobKind::Choice(labels) => labels
             .iter()
             .position(|label| slug(label) == slug(text))
+            .or_else(|| diffuser::choice_of(knob.id, text))
             .map(|index| index as f64)
             .ok_or_else(|| {
                 let labels: Vec<_> = labels.iter().map(|label| slug(label)).collect();
@@ -182,7 +192,12 @@ pub fn set_from_text(scene: &mut Scene, assignment: &str) -> Result<(), String> 
             .ok_or_else(|| format!("{id} needs a number, not \"{text}\""))?,
     };
     (knob.set)(scene, value);
-    Ok(())
+    match knob.kind {
+        KnobKind::Choice(_) if (knob.applies)(scene) && (knob.get)(scene) != value => {
+            Err(format!("{id} cannot be {text} in this scene. {}", knob.help))
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -202,7 +202,11 @@ fn random_trajectory(
     Ok(TrajectoryModel::new(config, discretizer, &weights)?)
 }
 
-fn read_weights(weights: &str, folder: Option<&Path>) -> Result<Checkpoint, CheckpointError> {
+/// Read the weights file that a scene in `folder` names.
+///
+/// # Errors
+/// A file that is missing or not a checkpoint.
+pub fn read_weights(weights: &str, folder: Option<&Path>) -> Result<Checkpoint, CheckpointError> {
     let path = folder.unwrap_or(Path::new("")).join(weights);
     if let (true, Some(bytes)) = (folder.is_none() || !path.exists(), shipped::weights(weights)) {
         return Checkpoint::from_bytes(weights, bytes);

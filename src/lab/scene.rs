@@ -14,6 +14,7 @@ use super::painting::Painting;
 use crate::data::DataConfig;
 use crate::env::{self, Environment, EnvironmentConfig, StateDimension};
 use crate::files;
+use crate::model::student::DistillConfig;
 use crate::model::{ModelConfig, ModelNumbers};
 use crate::plan::beam::BeamSettings;
 use crate::plan::{ControlSettings, PlanSettings, Via};
@@ -111,6 +112,9 @@ pub struct Scene {
     pub model: ModelConfig,
     /// The training budget.
     pub train: TrainConfig,
+    /// The distilled network of a Diffuser; none if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distill: Option<DistillConfig>,
     /// Sampling and selection.
     #[serde(default, skip_serializing_if = "is_default")]
     pub plan: PlanSettings,
@@ -255,6 +259,7 @@ impl Scene {
             return refuse("environment.reference_scores", "the first must be the smaller".into());
         }
         self.check_plan()?;
+        self.check_distill()?;
         self.check_occupancy()?;
         let environment = self.make_environment()?;
         let spec = environment.spec();
@@ -315,6 +320,18 @@ impl Scene {
             if !(low..=high).contains(&value) {
                 return refuse(format!("{name} of {value}; use {low} to {high}"));
             }
+        }
+        Ok(())
+    }
+
+    fn check_distill(&self) -> Result<(), SceneError> {
+        if let Some(Err(error)) = self.distill.as_ref().map(DistillConfig::validate) {
+            return Err(SceneError::Value { key: "distill", why: error.to_string() });
+        }
+        if self.plan.sampler.row().is_distilled && self.distill.is_none() {
+            let why = "there is no distilled network; add a [distill] section with steps = 8000 \
+                       and run `foresight distill`, or use ddim or dpm-solver++";
+            return Err(SceneError::Value { key: "plan.sampler", why: why.to_owned() });
         }
         Ok(())
     }

@@ -211,6 +211,7 @@ pub struct Diffuser {
     /// Data limits of every plan coordinate.
     pub normalizer: LimitsNormalizer,
     network: TemporalUnet,
+    student: Option<TemporalUnet>,
     guide: Option<ReturnGuide>,
     device: Device,
 }
@@ -224,13 +225,24 @@ impl Diffuser {
         device: Device,
     ) -> Self {
         let schedule = Schedule::cosine(config.diffusion_steps);
-        Self { config, schedule, normalizer, network, guide: None, device }
+        Self { config, schedule, normalizer, network, student: None, guide: None, device }
     }
 
     /// The same with a predictor of returns.
     pub fn with_guide(mut self, guide: Option<ReturnGuide>) -> Self {
         self.guide = guide;
         self
+    }
+
+    /// The same with a distilled network, which must be free of autodiff.
+    pub fn with_student(mut self, student: Option<TemporalUnet>) -> Self {
+        self.student = student;
+        self
+    }
+
+    /// Whether it has a distilled network.
+    pub fn has_student(&self) -> bool {
+        self.student.is_some()
     }
 
     /// What predicts the return of a plan, if the model has it.
@@ -261,26 +273,65 @@ impl Diffuser {
         t: usize,
         durations: &[f32],
     ) -> Result<Vec<f32>, ModelError> {
-        let n = durations.len();
-        let shape = [n, waypoints, self.config.dims()];
-        let x = Tensor::<3>::from_data(TensorData::new(noisy.to_vec(), shape), &self.device);
-        let output = self.network.forward(x, &vec![t as f32; n], durations);
-        let mut clean = output
-            .try_into_data()
-            .map_err(|error| ModelError::Device(error.to_string()))?
-            .try_to_vec::<f32>()
-            .map_err(|error| ModelError::Device(format!("{error:?}")))?;
+        let mut clean = self.forward(&self.network, noisy, waypoints, t, durations)?;
         if self.config.parametrization == Parametrization::Noise {
             let (signal, noise) = self.schedule.levels(t);
             for (clean, noisy) in clean.iter_mut().zip(noisy) {
                 *clean = (noisy - noise * *clean) / signal;
             }
         }
+        self.clip(&mut clean);
+        Ok(clean)
+    }
+
+    /// Where the distilled network sees the chain end that is at x_t, in the
+    /// shape of [`Diffuser::predict_clean`].
+    ///
+    /// # Errors
+    /// No distilled network, or a lost device.
+    pub fn predict_end(
+        &self,
+        noisy: &[f32],
+        waypoints: usize,
+        t: usize,
+        durations: &[f32],
+    ) -> Result<Vec<f32>, ModelError> {
+        let student = self.student.as_ref().ok_or_else(|| {
+            ModelError::Query(
+                "these weights hold no distilled network; run `foresight distill` on the scene \
+                 or choose another sampler"
+                    .into(),
+            )
+        })?;
+        let mut end = self.forward(student, noisy, waypoints, t, durations)?;
+        self.clip(&mut end);
+        Ok(end)
+    }
+
+    fn forward(
+        &self,
+        network: &TemporalUnet,
+        noisy: &[f32],
+        waypoints: usize,
+        t: usize,
+        durations: &[f32],
+    ) -> Result<Vec<f32>, ModelError> {
+        let n = durations.len();
+        let shape = [n, waypoints, self.config.dims()];
+        let x = Tensor::<3>::from_data(TensorData::new(noisy.to_vec(), shape), &self.device);
+        network
+            .forward(x, &vec![t as f32; n], durations)
+            .try_into_data()
+            .map_err(|error| ModelError::Device(error.to_string()))?
+            .try_to_vec::<f32>()
+            .map_err(|error| ModelError::Device(format!("{error:?}")))
+    }
+
+    fn clip(&self, clean: &mut [f32]) {
         if self.config.clip {
-            for value in &mut clean {
+            for value in clean {
                 *value = value.clamp(-1.0, 1.0);
             }
         }
-        Ok(clean)
     }
 }

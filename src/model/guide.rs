@@ -204,11 +204,7 @@ impl ReturnGuide {
 
 /// Take what belongs to a guide out of a Diffuser's weights, without prefix.
 pub fn take_prefixed(named: &mut NamedTensors) -> NamedTensors {
-    let (guide, rest): (NamedTensors, NamedTensors) =
-        std::mem::take(named).into_iter().partition(|(name, _)| name.starts_with(PREFIX));
-    *named = rest;
-    let short = |name: String| name.strip_prefix(PREFIX).unwrap_or_default().to_owned();
-    guide.into_iter().map(|(name, tensor)| (short(name), tensor)).collect()
+    weights::take_prefixed(named, PREFIX)
 }
 
 fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, ModelError> {

@@ -146,7 +146,7 @@ impl GuideLearner {
 }
 
 fn prefixed(named: NamedTensors) -> NamedTensors {
-    named.into_iter().map(|(name, tensor)| (format!("{PREFIX}{name}"), tensor)).collect()
+    weights::prefixed(named, PREFIX)
 }
 
 #[cfg(test)]

@@ -15,6 +15,8 @@ pub mod inpainting;
 pub mod learner;
 pub mod preset;
 pub mod schedule;
+pub mod student;
+pub mod student_learner;
 pub mod trajectory;
 mod trajectory_config;
 pub mod trajectory_learner;

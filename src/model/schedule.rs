@@ -71,6 +71,23 @@ impl Schedule {
         (abar.sqrt() as f32, (1.0 - abar).sqrt() as f32)
     }
 
+    /// lambda_t = ln(sqrt(abar_t) / sqrt(1 - abar_t)), which grows as t falls.
+    pub fn half_log_snr(&self, t: usize) -> f64 {
+        0.5 * (self.abar(t) / (1.0 - self.abar(t))).ln()
+    }
+
+    /// Take noisy plans `x` of time t with these clean plans to time s along the
+    /// noise that both imply (DDIM; Song et al. 2021, equation 12 with sigma =
+    /// 0): x_s = sqrt(abar_s) x_0 + sqrt(1 - abar_s) eps.
+    pub fn ddim(&self, t: usize, s: usize, x: &mut [f32], clean: &[f32]) {
+        let (signal, noise) = self.levels(t);
+        let (next_signal, next_noise) = self.levels(s);
+        for (x, clean) in x.iter_mut().zip(clean) {
+            let eps = (*x - signal * clean) / noise;
+            *x = next_signal * clean + next_noise * eps;
+        }
+    }
+
     /// The Gaussian posterior of one ancestral step from t.
     pub fn posterior(&self, t: usize) -> Posterior {
         let before = if t == 0 { 1.0 } else { self.abar(t - 1) };

@@ -56,6 +56,20 @@ pub enum WeightsError {
     Device(String),
 }
 
+/// Take out what stands under `prefix`, and its prefix off.
+pub fn take_prefixed(named: &mut NamedTensors, prefix: &str) -> NamedTensors {
+    let (taken, rest): (NamedTensors, NamedTensors) =
+        std::mem::take(named).into_iter().partition(|(name, _)| name.starts_with(prefix));
+    *named = rest;
+    let short = |name: String| name.strip_prefix(prefix).unwrap_or_default().to_owned();
+    taken.into_iter().map(|(name, tensor)| (short(name), tensor)).collect()
+}
+
+/// The same tensors under `prefix`.
+pub fn prefixed(named: NamedTensors, prefix: &str) -> NamedTensors {
+    named.into_iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor)).collect()
+}
+
 /// Read every weight of `module` to the host.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! From noise to plans: DDPM and DDIM over any denoiser, on the host.
+//! From noise to plans: every sampler over any denoiser, on the host.
 //!
 //! The arithmetic between two forwards is a few thousand multiplications, so
 //! it runs on plain slices: every step can be published without a read-back,
@@ -6,8 +6,8 @@
 
 use std::ops::ControlFlow;
 
-use super::film::Sampler;
 use super::guide::Guide;
+use super::sampler::Sampler;
 use crate::model::ModelError;
 use crate::model::inpainting::Inpainting;
 use crate::model::schedule::Schedule;
@@ -26,8 +26,8 @@ pub struct Step<'a> {
     pub clean: &'a [f32],
 }
 
-/// Denoise `x`, normalized plans of one shape, with `steps` DDIM steps (eta =
-/// 0) or over all times with DDPM, and let `guide` move them on the way.
+/// Denoise `x`, normalized plans of one shape, in `steps` steps, as many as the
+/// sampler takes of them, and let `guide` move them on the way.
 /// `on_step` sees every step and may stop the chain; then the answer is `None`.
 ///
 /// # Errors
@@ -43,7 +43,9 @@ pub fn denoise(
     mut guide: Option<Guide>,
     on_step: &mut dyn FnMut(Step) -> ControlFlow<()>,
 ) -> Result<Option<Vec<f32>>, ModelError> {
-    let times = times(schedule, sampler, steps);
+    let times = sampler.times(schedule, steps);
+    // The clean plans of the step before, and its time.
+    let mut before: Option<(usize, Vec<f32>)> = None;
     for (index, t) in times.iter().copied().enumerate() {
         known.apply(&mut x);
         let next = times.get(index + 1).copied();
@@ -58,9 +60,15 @@ pub fn denoise(
         }
         let Some(next) = next else { return Ok(Some(clean)) };
         match sampler {
-            Sampler::Ddim => ddim(schedule, t, next, &mut x, &clean),
+            Sampler::Ddim => schedule.ddim(t, next, &mut x, &clean),
+            Sampler::DpmSolver => {
+                let before = before.as_ref().map(|(r, clean)| (*r, clean.as_slice()));
+                dpm_solver(schedule, (t, next), &mut x, &clean, before);
+            }
+            Sampler::OneStep => renoise(schedule, next, &mut x, &clean, noise),
             Sampler::Ddpm => ddpm_mean(schedule, t, &mut x, &clean),
         }
+        before = Some((t, clean));
         if let Some(guide) = &mut guide {
             guide.at_mean((t, next, variance), &mut x)?;
         }
@@ -75,22 +83,40 @@ pub fn denoise(
     Ok(Some(x))
 }
 
-/// The diffusion times a chain visits.
-pub fn times(schedule: &Schedule, sampler: Sampler, steps: usize) -> Vec<usize> {
-    match sampler {
-        Sampler::Ddim => schedule.subsequence(steps),
-        Sampler::Ddpm => schedule.subsequence(schedule.len()),
+/// One step of DPM-Solver++ (2M) from t to s (Lu et al. 2022, Algorithm 2, in
+/// the data prediction): the exact solution of the diffusion ODE over the
+/// half-log-SNR lambda = ln(signal / noise), for a clean plan that goes on along
+/// the line through those of the last two steps,
+///
+///   x_s = noise_s / noise_t x_t - signal_s (e^{-h} - 1) D
+///   D   = (1 + 1 / 2r) x_0(t) - 1 / 2r x_0(before)
+///
+/// with h = lambda_s - lambda_t and r the last step's length over h. The first
+/// step has no step before it and is DDIM's. The last one, which ends the chain
+/// on its own clean plan, is of first order, too.
+fn dpm_solver(
+    schedule: &Schedule,
+    (t, s): (usize, usize),
+    x: &mut [f32],
+    clean: &[f32],
+    before: Option<(usize, &[f32])>,
+) {
+    let Some((earlier, before)) = before else { return schedule.ddim(t, s, x, clean) };
+    let h = schedule.half_log_snr(s) - schedule.half_log_snr(t);
+    let last = schedule.half_log_snr(t) - schedule.half_log_snr(earlier);
+    let slope = (h / (2.0 * last)) as f32;
+    let keep = ((1.0 - schedule.abar(s)) / (1.0 - schedule.abar(t))).sqrt() as f32;
+    let take = (-schedule.abar(s).sqrt() * (-h).exp_m1()) as f32;
+    for ((x, clean), before) in x.iter_mut().zip(clean).zip(before) {
+        *x = keep * *x + take * (clean + slope * (clean - before));
     }
 }
 
-/// x_s = sqrt(abar_s) x_0 + sqrt(1 - abar_s) eps with the eps that x_t and x_0
-/// imply (Song et al. 2021, equation 12 with sigma = 0).
-fn ddim(schedule: &Schedule, t: usize, s: usize, x: &mut [f32], clean: &[f32]) {
-    let (signal, noise) = schedule.levels(t);
-    let (next_signal, next_noise) = schedule.levels(s);
+/// Fresh noise of time s on the clean plans (Song et al. 2023, Algorithm 1).
+fn renoise(schedule: &Schedule, s: usize, x: &mut [f32], clean: &[f32], noise: &mut Rng) {
+    let (signal, level) = schedule.levels(s);
     for (x, clean) in x.iter_mut().zip(clean) {
-        let eps = (*x - signal * clean) / noise;
-        *x = next_signal * clean + next_noise * eps;
+        *x = signal * clean + level * noise.normal();
     }
 }
 
@@ -153,7 +179,7 @@ mod tests {
             signal * clean + noise * eps
         };
         let mut x = [at(60)];
-        ddim(&schedule, 60, 17, &mut x, &[clean]);
+        schedule.ddim(60, 17, &mut x, &[clean]);
         assert!((x[0] - at(17)).abs() < 1e-5);
     }
 

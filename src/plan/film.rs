@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::guide::GuideSettings;
+use super::sampler::Sampler;
 use crate::env::StateView;
 
 /// Selects among the candidates of one request.
@@ -34,17 +35,6 @@ pub enum DurationSearch {
     Refine,
 }
 
-/// How noise becomes a plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Sampler {
-    /// Deterministic, any number of steps (Song et al. 2021, eta = 0).
-    Ddim,
-    /// Ancestral sampling over every diffusion time (Ho et al. 2020), as in
-    /// the thesis.
-    Ddpm,
-}
-
 /// A state coordinate constraint at one point of the plan: the plan passes
 /// through `position` at `fraction` of its duration.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -66,7 +56,7 @@ pub struct PlanSettings {
     pub durations: usize,
     /// How candidates spread over durations.
     pub search: DurationSearch,
-    /// Denoising steps for DDIM; DDPM always takes every diffusion time.
+    /// Denoising steps, held to what the sampler takes.
     pub denoising_steps: usize,
     /// How noise becomes a plan.
     pub sampler: Sampler,

@@ -12,17 +12,18 @@ pub mod horizon;
 mod inverse;
 pub mod occupancy;
 mod planner;
+mod sampler;
 
 pub use candidates::{duration_grid, passes, peak_speed, roughness, score_candidate, select};
 pub use control::{ControlLaw, ControlSettings, Replan, Rollout};
 pub use denoise::{Denoiser, denoise};
 pub use film::{
-    Candidate, DenoisingStep, DurationSearch, Film, Plan, PlanRequest, PlanSettings, Sampler,
-    Selection, Via,
+    Candidate, DenoisingStep, DurationSearch, Film, Plan, PlanRequest, PlanSettings, Selection, Via,
 };
 pub use follow::{Pursuit, PursuitEvent};
 pub use guide::{Gradient, Guide, GuideMethod, GuideSettings, GuideWeight};
 pub use planner::Planner;
+pub use sampler::{Sampler, SamplerRow};
 
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]

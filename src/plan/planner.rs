@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::PlanError;
 use super::candidates::{duration_grid, passes, score_candidate, select};
-use super::denoise::{self, Step, denoise};
+use super::denoise::{Step, denoise};
 use super::film::{Candidate, DenoisingStep, DurationSearch, Film, Plan, PlanRequest};
 use super::fusing::fuse;
 use super::guide::Guide;
@@ -85,7 +85,7 @@ impl Planner {
             view: self.view.clone(),
             durations: Arc::from([]),
             steps: Vec::new(),
-            total_steps: denoise::times(&self.diffuser.schedule, steps.0, steps.1).len(),
+            total_steps: steps.0.times(&self.diffuser.schedule, steps.1).len(),
             candidates: Vec::new(),
             chosen: None,
             plan: None,
@@ -150,7 +150,10 @@ impl Planner {
             &known,
             noise,
             rng,
-            &mut |x, t| self.diffuser.predict_clean(x, waypoints, t, durations),
+            &mut |x, t| match settings.sampler.row().is_distilled {
+                true => self.diffuser.predict_end(x, waypoints, t, durations),
+                false => self.diffuser.predict_clean(x, waypoints, t, durations),
+            },
             predictor.is_some().then_some(guide),
             &mut |step| {
                 let before = earlier.get(film.steps.len());

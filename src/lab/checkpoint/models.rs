@@ -6,6 +6,7 @@ use super::{Checkpoint, CheckpointError};
 use crate::model::diffuser::{Diffuser, DiffuserConfig};
 use crate::model::gamma::{GammaConfig, GammaModel, GammaNetwork};
 use crate::model::guide::{ReturnGuide, take_prefixed};
+use crate::model::student;
 use crate::model::trajectory::{TrajectoryConfig, TrajectoryModel};
 use crate::model::{ModelError, ModelNumbers};
 use crate::nn::init::Initializer;
@@ -63,9 +64,15 @@ impl Checkpoint {
             .as_ref()
             .map(|guide| ReturnGuide::load(&found, guide, of_guide, &device.clone().autodiff()))
             .transpose()?;
+        let of_student = self.header.student.as_ref().map(|_| student::take(&mut self.weights));
+        let student = of_student
+            .map(|named| weights::import(found.network().init(0, &device), named))
+            .transpose()
+            .map_err(ModelError::from)?;
         let network = found.network().init(0, &device);
         let network = weights::import(network, self.weights).map_err(ModelError::from)?;
-        Ok(Diffuser::new(found, normalizer, network, device).with_guide(guide))
+        let diffuser = Diffuser::new(found, normalizer, network, device);
+        Ok(diffuser.with_guide(guide).with_student(student))
     }
 
     /// The gamma-model, checked against what a scene asks for.

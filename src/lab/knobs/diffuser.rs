@@ -7,10 +7,26 @@ use super::{
 use crate::plan::{ControlLaw, DurationSearch, Replan, Sampler, Selection};
 
 const SEARCHES: [DurationSearch; 2] = [DurationSearch::Refine, DurationSearch::Grid];
-const SAMPLERS: [Sampler; 2] = [Sampler::Ddim, Sampler::Ddpm];
 const SELECTIONS: [Selection; 3] = [Selection::ReadsMap, Selection::Blind, Selection::Return];
 const LAWS: [ControlLaw; 2] = [ControlLaw::Track, ControlLaw::Actions];
 const REPLANS: [Replan; 3] = [Replan::Never, Replan::EveryNSteps, Replan::OnDeviation];
+
+/// What menus call the samplers.
+const SAMPLERS: [&str; Sampler::ALL.len()] = {
+    let mut titles = [""; Sampler::ALL.len()];
+    let mut at = 0;
+    while at < titles.len() {
+        titles[at] = Sampler::ALL[at].title;
+        at += 1;
+    }
+    titles
+};
+
+/// The choice that scene files call `text`, where that is not its label.
+pub(super) fn choice_of(knob: &str, text: &str) -> Option<usize> {
+    let rows = if knob == "plan.sampler" { Sampler::ALL } else { &[] };
+    rows.iter().position(|row| row.id == text)
+}
 
 /// See the module.
 pub(super) const KNOBS: &[Knob] = &[
@@ -51,7 +67,7 @@ pub(super) const KNOBS: &[Knob] = &[
         id: "plan.denoising_steps",
         title: "Denoising steps",
         group: "Planner",
-        help: "Forward passes from noise to plan with DDIM. DDPM always visits every diffusion time.",
+        help: "Forward passes from noise to plan. The distilled network takes at most four; DDPM always visits every diffusion time.",
         effect: Effect::Live,
         applies: is_diffuser,
         kind: count(64.0),
@@ -62,12 +78,19 @@ pub(super) const KNOBS: &[Knob] = &[
         id: "plan.sampler",
         title: "Sampler",
         group: "Planner",
-        help: "DDIM is deterministic and takes few steps; DDPM draws fresh noise at every step, as in the thesis.",
+        help: "DDIM and DPM-Solver++ (second order) are deterministic and take few steps; the distilled network takes one and needs a [distill] section in the scene; DDPM draws fresh noise at every step, as in the thesis.",
         effect: Effect::Live,
         applies: is_diffuser,
-        kind: KnobKind::Choice(&["DDIM", "DDPM"]),
-        get: |s| position(&SAMPLERS, &s.plan.sampler),
-        set: |s, v| s.plan.sampler = SAMPLERS[index(v, SAMPLERS.len())],
+        kind: KnobKind::Choice(&SAMPLERS),
+        get: |s| {
+            Sampler::ALL.iter().position(|row| row.sampler == s.plan.sampler).unwrap_or(0) as f64
+        },
+        set: |s, v| {
+            let row = &Sampler::ALL[index(v, Sampler::ALL.len())];
+            if !row.is_distilled || s.distill.is_some() {
+                s.plan.sampler = row.sampler;
+            }
+        },
     },
     Knob {
         id: "plan.speed_limit",

@@ -259,9 +259,9 @@ impl RunFolder {
             file,
             hash,
             bytes,
-            loss: (state.step > 0).then_some(header.provenance.loss),
+            loss: (state.step > 0).then_some(header.newest().loss),
             held_out,
-            wall_secs: header.provenance.wall_secs,
+            wall_secs: header.newest().wall_secs,
             is_kept,
         });
         self.manifest.latest = Some(id);

@@ -4,6 +4,7 @@
 //! gives it a thread of its own with [`keeper::TrainKeeper`]. Everything it
 //! makes lies in one [`folder`].
 
+mod distill;
 pub mod folder;
 pub mod keeper;
 mod metric;
@@ -11,6 +12,7 @@ mod orders;
 mod prepare;
 mod run;
 
+pub use distill::distill;
 pub use metric::{Metric, Series};
 pub use orders::Orders;
 pub use prepare::token_data;
@@ -181,6 +183,11 @@ pub fn clock(time: Duration) -> String {
     }
 }
 
+/// The folder of the run that distills the Diffuser in `weights`.
+pub fn student_run_path(weights: &Path) -> PathBuf {
+    weights.with_extension("student.run")
+}
+
 /// The folder of the run that makes `weights`.
 pub fn run_path(weights: &Path) -> PathBuf {
     weights.with_extension("run")
@@ -249,6 +256,7 @@ pub fn train(
             version: env!("CARGO_PKG_VERSION").to_owned(),
             ..Provenance::default()
         },
+        student: None,
     };
     let mut series = Series::default();
     let mut spent = Duration::ZERO;

@@ -112,7 +112,7 @@ impl<'a> Run<'a> {
         Ok(TrainSummary {
             steps: self.learner.step(),
             wall: self.wall(),
-            loss: self.header.provenance.loss,
+            loss: self.header.newest().loss,
             weights: self.options.weights(),
             stopped: self.progress() < 1.0,
         })
@@ -189,7 +189,7 @@ impl<'a> Run<'a> {
             steps_per_sec: steps as f64 / secs.max(1e-9),
             memory_mib: memory_mib(),
         };
-        self.header.provenance.loss = loss;
+        self.header.newest_mut().loss = loss;
         self.record(metric, on_event)
     }
 
@@ -277,6 +277,10 @@ impl<'a> Run<'a> {
         tuned: Scene,
         on_event: OnEvent,
     ) -> Result<(), TrainError> {
+        if self.header.student.is_some() {
+            on_event(TrainEvent::Warning("a distillation takes no changes on its way".into()));
+            return Ok(());
+        }
         let spec = tuned.make_environment()?;
         let numbers = tuned.model.resolve(spec.spec())?;
         if !self.header.model.continues_as(&numbers) {
@@ -311,11 +315,11 @@ impl<'a> Run<'a> {
         };
         self.trouble = None;
         (self.sum, self.steps) = (None, 0);
-        let wall = header.provenance.wall_secs.max(0.0);
+        let wall = header.newest().wall_secs.max(0.0);
         self.spent = Duration::try_from_secs_f64(wall).unwrap_or_default();
         self.started = Instant::now();
         self.reported = self.started;
-        self.header.provenance.loss = header.provenance.loss;
+        self.header.newest_mut().loss = header.newest().loss;
         self.learner.restore(state)?;
         on_event(TrainEvent::WentBack(self.learner.step()));
         on_event(TrainEvent::Saved(Box::new(self.folder.manifest().clone())));
@@ -358,8 +362,9 @@ impl<'a> Run<'a> {
             entry.step != self.learner.step() || entry.branch != manifest.branch
         });
         if is_new || is_kept {
-            self.header.provenance.steps = self.learner.step();
-            self.header.provenance.wall_secs = self.wall().as_secs_f64();
+            let wall_secs = self.wall().as_secs_f64();
+            let provenance = self.header.newest_mut();
+            (provenance.steps, provenance.wall_secs) = (self.learner.step(), wall_secs);
             let held_out = self.learner.held_out_loss()?.filter(|loss| loss.is_finite());
             if let (Some(held_out), Some(last)) = (held_out, self.series.lines().last().copied()) {
                 self.record(Metric { held_out: Some(held_out), ..last }, on_event)?;
@@ -384,8 +389,9 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         let mut header = self.header.clone();
-        header.provenance.steps = self.learner.step();
-        header.provenance.wall_secs = self.wall().as_secs_f64();
+        let provenance = header.newest_mut();
+        provenance.steps = self.learner.step();
+        provenance.wall_secs = self.wall().as_secs_f64();
         let hash = format!("step {}", self.learner.step());
         let weights = self.learner.average()?;
         on_event(TrainEvent::Weights(Box::new(Checkpoint { header, weights, hash })));

@@ -1,0 +1,131 @@
+//! The samplers: every way from noise to a plan, one row each.
+
+use std::ops::RangeInclusive;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::schedule::Schedule;
+
+/// How noise becomes a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sampler {
+    /// Deterministic, any number of steps (Song et al. 2021, eta = 0).
+    Ddim,
+    /// Deterministic, second order: DPM-Solver++ (2M) (Lu et al. 2022).
+    #[serde(rename = "dpm-solver++")]
+    DpmSolver,
+    /// The distilled network, which jumps to the end of the chain (Song et al.
+    /// 2023).
+    OneStep,
+    /// Ancestral sampling over every diffusion time (Ho et al. 2020), as in
+    /// the thesis.
+    Ddpm,
+}
+
+/// What menus, `--set` and scene files say of a sampler.
+pub struct SamplerRow {
+    /// Which one.
+    pub sampler: Sampler,
+    /// In scene files and for `--set`.
+    pub id: &'static str,
+    /// In menus.
+    pub title: &'static str,
+    /// One sentence for tooltips.
+    pub help: &'static str,
+    /// Numbers of steps that make a difference; others are held to them.
+    pub steps: RangeInclusive<usize>,
+    /// Whether it needs a distilled network among the weights.
+    pub is_distilled: bool,
+}
+
+impl Sampler {
+    /// Every sampler, in the order of menus.
+    pub const ALL: &'static [SamplerRow] = &[
+        SamplerRow {
+            sampler: Sampler::Ddim,
+            id: "ddim",
+            title: "DDIM",
+            help: "Deterministic, any number of steps, first order.",
+            steps: 1..=1000,
+            is_distilled: false,
+        },
+        SamplerRow {
+            sampler: Sampler::DpmSolver,
+            id: "dpm-solver++",
+            title: "DPM-Solver++",
+            help: "Deterministic, second order: every step remembers the one before.",
+            steps: 1..=1000,
+            is_distilled: false,
+        },
+        SamplerRow {
+            sampler: Sampler::OneStep,
+            id: "one-step",
+            title: "Distilled",
+            help: "A second network that learned where the chain ends: one step, or a few with fresh noise between them.",
+            steps: 1..=4,
+            is_distilled: true,
+        },
+        SamplerRow {
+            sampler: Sampler::Ddpm,
+            id: "ddpm",
+            title: "DDPM",
+            help: "Fresh noise at every diffusion time, as in the thesis; the number of steps is that of training.",
+            steps: 1000..=1000,
+            is_distilled: false,
+        },
+    ];
+
+    /// Its row.
+    pub fn row(self) -> &'static SamplerRow {
+        // Every variant has a row; a test says so.
+        Self::ALL.iter().find(|row| row.sampler == self).unwrap_or(&Self::ALL[0])
+    }
+
+    /// The diffusion times it visits in `steps` steps, noise first. Every one
+    /// is a forward.
+    pub fn times(self, schedule: &Schedule, steps: usize) -> Vec<usize> {
+        let range = &self.row().steps;
+        let steps = steps.clamp(*range.start(), *range.end());
+        match self {
+            Sampler::Ddim | Sampler::Ddpm => schedule.subsequence(steps),
+            Sampler::DpmSolver | Sampler::OneStep => {
+                match std::env::var("FORESIGHT_GRID").as_deref() {
+                    Ok("even") => schedule.subsequence(steps),
+                    Ok(spec) => experimental(schedule, steps, spec),
+                    Err(_) => schedule.subsequence(steps),
+                }
+            }
+        }
+    }
+}
+
+fn experimental(schedule: &Schedule, n: usize, spec: &str) -> Vec<usize> {
+    let parts: Vec<&str> = spec.split(':').collect();
+    let number = |at: usize| parts.get(at).and_then(|t| t.parse::<f64>().ok());
+    if parts[0] == "list" {
+        return parts[1].split(',').map(|t| t.parse().unwrap()).collect();
+    }
+    let last = (schedule.len() - 1) as f64;
+    let end = number(1).unwrap_or(0.0);
+    let lambda = |t: usize| {
+        let (a, s) = schedule.levels(t);
+        f64::from(a / s).ln()
+    };
+    let blend = number(2).unwrap_or(0.0);
+    let first = number(3).unwrap_or(last);
+    (0..n)
+        .map(|i| {
+            if i == 0 {
+                return last as usize;
+            }
+            let f = i as f64 / (n - 1).max(1) as f64;
+            let even = last + (end - last) * f;
+            let l = lambda(first as usize) + (lambda(end as usize) - lambda(first as usize)) * f;
+            let t = (0..schedule.len())
+                .min_by(|a, b| (lambda(*a) - l).abs().total_cmp(&(lambda(*b) - l).abs()))
+                .unwrap();
+            (even * (1.0 - blend) + t as f64 * blend).round() as usize
+        })
+        .collect()
+}
