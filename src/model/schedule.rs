@@ -107,6 +107,17 @@ impl Schedule {
         (1.0 - before) / (1.0 - self.abar(t)) * (1.0 - self.abar(t) / before)
     }
 
+    /// `n` diffusion times from T - 1 down, evenly spaced, the last as far from
+    /// the clean plan as from the one before it ("trailing"; Lin et al. 2024,
+    /// Common Diffusion Noise Schedules and Sample Steps are Flawed).
+    ///
+    /// A chain ends on the clean plan predicted at its last time, so a forward
+    /// at time 0, where the plan is almost clean already, is almost wasted.
+    pub fn trailing(&self, n: usize) -> Vec<usize> {
+        let n = n.clamp(1, self.len());
+        (0..n).map(|i| self.len() - 1 - (self.len() * i + n / 2) / n).collect()
+    }
+
     /// `n` diffusion times from T - 1 down to 0, evenly spaced.
     pub fn subsequence(&self, n: usize) -> Vec<usize> {
         let last = self.len() - 1;
@@ -177,5 +188,30 @@ mod tests {
         assert_eq!(schedule.subsequence(5), vec![63, 47, 32, 16, 0]);
         assert_eq!(schedule.subsequence(64), (0..64).rev().collect::<Vec<_>>());
         assert_eq!(schedule.subsequence(1), vec![63]);
+    }
+
+    #[test]
+    fn trailing_times_leave_no_forward_to_a_plan_that_is_clean() {
+        let schedule = Schedule::cosine(64);
+        assert_eq!(schedule.trailing(1), vec![63]);
+        assert_eq!(schedule.trailing(2), vec![63, 31]);
+        assert_eq!(schedule.trailing(3), vec![63, 42, 20]);
+        assert_eq!(schedule.trailing(4), vec![63, 47, 31, 15]);
+        assert_eq!(schedule.trailing(64), schedule.subsequence(64));
+        assert_eq!(schedule.trailing(0).len(), 1);
+        assert_eq!(schedule.trailing(999).len(), 64);
+    }
+
+    #[test]
+    fn ddim_stays_on_the_line_of_one_clean_plan_and_one_noise() {
+        let schedule = Schedule::cosine(64);
+        let (clean, eps) = (0.4_f32, -1.3_f32);
+        let at = |t| {
+            let (signal, noise) = schedule.levels(t);
+            signal * clean + noise * eps
+        };
+        let mut x = [at(60)];
+        schedule.ddim(60, 17, &mut x, &[clean]);
+        assert!((x[0] - at(17)).abs() < 1e-5);
     }
 }

@@ -3,14 +3,14 @@
 //! The deterministic chain of DDIM takes a noise x_T to one plan x_0, and every
 //! x_t on its way to the same one. The student f learns that map, as Luhman and
 //! Luhman do for t = T (Knowledge Distillation in Iterative Generative Models,
-//! 2021), at every time the teacher visits, as consistency models demand (Song
-//! et al. 2023), with the teacher's own end as the target at all of them:
+//! 2021), at every time, as consistency models demand (Song et al. 2023), with
+//! the end of the teacher's chain as the target at all of them:
 //!
 //!   f(x_t, t) = x_0   where x_T -> .. -> x_t -> .. -> x_0 is the teacher's chain
 //!
-//! The teacher's chain is so short that running it costs less than what a target
-//! made of the student itself would lose. With the noise given there is nothing
-//! to average: two ways round a wall belong to two noises.
+//! Running the teacher's few steps costs less than what a target made of the
+//! student itself would lose. With the noise given there is nothing to average:
+//! two ways round a wall belong to two noises.
 //!
 //! The student has the teacher's sizes and starts from its weights, and lives
 //! among them under a prefix.
@@ -24,8 +24,9 @@ use crate::nn::weights::{self, NamedTensors};
 /// In front of the names of a student's weights, beside its teacher's.
 pub(super) const PREFIX: &str = "student.";
 
-/// Steps of the teacher's chain that the student learns.
-pub const TEACHER_STEPS: usize = 5;
+/// Steps of the teacher's chain that the student learns. One averages the ways
+/// round a wall; two choose one of them, and score as well as any number.
+pub const TEACHER_STEPS: usize = 2;
 
 /// How a student is trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -76,10 +77,9 @@ impl DistillConfig {
     }
 }
 
-/// The diffusion times of the teacher's chain, noise first: what the student is
-/// trained at.
-pub fn times(schedule: &Schedule) -> Vec<usize> {
-    schedule.subsequence(TEACHER_STEPS)
+/// The diffusion times of the teacher's chain, noise first.
+pub(super) fn times(schedule: &Schedule) -> Vec<usize> {
+    schedule.trailing(TEACHER_STEPS)
 }
 
 /// Take what belongs to a student out of a Diffuser's weights, without prefix.

@@ -8,6 +8,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use super::diffuser::{Diffuser, Parametrization};
 use super::inpainting::Inpainting;
 use super::learner::{Learner, LearnerState, decayed, read_loss};
+use super::schedule::Schedule;
 use super::student::{self, DistillConfig, PREFIX};
 use super::{ModelError, ModelNumbers};
 use crate::data::Windows;
@@ -19,10 +20,10 @@ use crate::rng::Rng;
 
 /// Optimizer steps between new chains of the teacher.
 const STEPS_PER_POOL: usize = 24;
-/// How often a chain is learned from; running it costs about two thirds of a
-/// step on it.
-const REUSE: usize = 3;
-/// Share of a batch at later times than the first, for more than one step.
+/// How often a chain is learned from; running it costs about as much as learning
+/// from it.
+const REUSE: usize = 2;
+/// Share of a batch at later times than the first, for plans of more steps.
 const LATER: f64 = 0.25;
 /// Share of conditions that start at rest, as episodes do.
 const AT_REST: f64 = 0.5;
@@ -33,6 +34,8 @@ const CONNECTED: f64 = 0.5;
 const STRETCH: f64 = 1.5;
 /// Share of conditions with a point on the way.
 const WITH_POINT: f64 = 0.15;
+/// Chains that the held-out loss is measured on.
+const HELD_OUT: usize = 128;
 /// Plans of the teacher computed together.
 const CHUNK: usize = 64;
 /// Decay of the averaged weights.
@@ -60,16 +63,46 @@ pub struct StudentLearner {
 
 /// Chains of the teacher, `[n, waypoints, dims]` each.
 struct Chains {
-    /// x_t at every time of [`student::times`], known entries in place.
-    noisy: Vec<Vec<f32>>,
-    /// Where they end.
-    ends: Vec<f32>,
+    /// x_t and the clean plan there at every time of [`student::times`], known
+    /// entries in place. They end on the last clean plan.
+    levels: Vec<[Vec<f32>; 2]>,
     /// 1 where an entry is to be predicted, 0 where it is known.
     mask: Vec<f32>,
     durations: Vec<f32>,
 }
 
+impl Chains {
+    /// Add to a batch what one chain passes at time `t`: between two of its
+    /// times it follows DDIM's curve.
+    fn push_point(&self, schedule: &Schedule, plan: usize, t: usize, batch: &mut Batch) {
+        let n = self.durations.len().max(1);
+        let of_plan = |values: &[f32]| -> Vec<f32> {
+            let size = values.len() / n;
+            values[plan * size..(plan + 1) * size].to_vec()
+        };
+        let times = student::times(schedule);
+        let passed = times.iter().rposition(|from| *from >= t).unwrap_or(0);
+        if let (Some([noisy, clean]), Some([_, end])) =
+            (self.levels.get(passed), self.levels.last())
+        {
+            let (mut x, mask) = (of_plan(noisy), of_plan(&self.mask));
+            let clean = of_plan(clean);
+            schedule.ddim(times[passed], t, &mut x, &clean);
+            // What is known is as clean here as everywhere.
+            for ((x, clean), mask) in x.iter_mut().zip(&clean).zip(&mask) {
+                *x = if *mask > 0.0 { *x } else { *clean };
+            }
+            batch.x.extend(x);
+            batch.ends.extend(of_plan(end));
+            batch.mask.extend(mask);
+            batch.times.push(t as f32);
+            batch.durations.push(self.durations[plan]);
+        }
+    }
+}
+
 /// What a step learns from.
+#[derive(Default)]
 struct Batch {
     x: Vec<f32>,
     ends: Vec<f32>,
@@ -169,8 +202,7 @@ impl StudentLearner {
         let durations: Vec<f32> = conditions.iter().map(|(_, duration)| *duration).collect();
         let times = student::times(schedule);
         let mut chains = Chains {
-            noisy: Vec::with_capacity(times.len()),
-            ends: Vec::new(),
+            levels: Vec::with_capacity(times.len()),
             mask: vec![1.0; n * size],
             durations,
         };
@@ -179,16 +211,16 @@ impl StudentLearner {
         }
         for (index, t) in times.iter().copied().enumerate() {
             apply(&mut x);
-            chains.noisy.push(x.clone());
             let mut clean = Vec::with_capacity(x.len());
             for (x, durations) in x.chunks(CHUNK * size).zip(chains.durations.chunks(CHUNK)) {
                 clean.extend(self.teacher.predict_clean(x, waypoints, t, durations)?);
             }
             apply(&mut clean);
-            match times.get(index + 1) {
-                Some(next) => schedule.ddim(t, *next, &mut x, &clean),
-                None => chains.ends = clean,
+            let noisy = x.clone();
+            if let Some(next) = times.get(index + 1) {
+                schedule.ddim(t, *next, &mut x, &clean);
             }
+            chains.levels.push([noisy, clean]);
         }
         Ok(chains)
     }
@@ -212,25 +244,13 @@ impl StudentLearner {
     }
 
     fn draw(&self, chains: &Chains, rng: &mut Rng) -> Batch {
-        let size = self.teacher.config.waypoints * self.teacher.config.dims();
-        let times = student::times(&self.teacher.schedule);
-        let mut batch = Batch {
-            x: Vec::with_capacity(self.config.batch * size),
-            ends: Vec::with_capacity(self.config.batch * size),
-            mask: Vec::with_capacity(self.config.batch * size),
-            times: Vec::new(),
-            durations: Vec::new(),
-        };
+        let schedule = &self.teacher.schedule;
+        let mut batch = Batch::default();
         for _ in 0..self.config.batch {
             let plan = rng.below(chains.durations.len());
-            let is_later = times.len() > 1 && rng.uniform(0.0, 1.0) < LATER;
-            let level = if is_later { 1 + rng.below(times.len() - 1) } else { 0 };
-            let row = plan * size..(plan + 1) * size;
-            batch.x.extend_from_slice(&chains.noisy[level][row.clone()]);
-            batch.ends.extend_from_slice(&chains.ends[row.clone()]);
-            batch.mask.extend_from_slice(&chains.mask[row]);
-            batch.times.push(times[level] as f32);
-            batch.durations.push(chains.durations[plan]);
+            let is_later = rng.uniform(0.0, 1.0) < LATER;
+            let t = if is_later { rng.below(schedule.len()) } else { schedule.len() - 1 };
+            chains.push_point(schedule, plan, t, &mut batch);
         }
         batch
     }
@@ -272,26 +292,14 @@ impl Learner for StudentLearner {
 
     fn held_out_loss(&mut self) -> Result<Option<f32>, ModelError> {
         let mut rng = Rng::stream(0, "held-out chains");
-        let chains = self.chains(2 * self.config.batch, &mut rng)?;
-        let size = self.teacher.config.waypoints * self.teacher.config.dims();
-        let device = self.device.clone().inner();
-        let first = student::times(&self.teacher.schedule).first().copied().unwrap_or(0);
-        let mut sum = 0.0;
-        let n = chains.durations.len();
-        for from in (0..n).step_by(self.config.batch) {
-            let plans = from..(from + self.config.batch).min(n);
-            let rows = plans.start * size..plans.end * size;
-            let batch = Batch {
-                x: chains.noisy[0][rows.clone()].to_vec(),
-                ends: chains.ends[rows.clone()].to_vec(),
-                mask: chains.mask[rows].to_vec(),
-                times: vec![first as f32; plans.len()],
-                durations: chains.durations[plans.clone()].to_vec(),
-            };
-            let loss = read_loss(self.loss(&self.average, &device, batch))?;
-            sum += loss * plans.len() as f32;
+        let chains = self.chains(HELD_OUT, &mut rng)?;
+        let schedule = &self.teacher.schedule;
+        let mut batch = Batch::default();
+        for plan in 0..HELD_OUT {
+            chains.push_point(schedule, plan, schedule.len() - 1, &mut batch);
         }
-        Ok(Some(sum / n as f32))
+        let device = self.device.clone().inner();
+        read_loss(self.loss(&self.average, &device, batch)).map(Some)
     }
 
     fn learning_rate_at(&self, progress: f64) -> f64 {

@@ -89,43 +89,7 @@ impl Sampler {
         let steps = steps.clamp(*range.start(), *range.end());
         match self {
             Sampler::Ddim | Sampler::Ddpm => schedule.subsequence(steps),
-            Sampler::DpmSolver | Sampler::OneStep => {
-                match std::env::var("FORESIGHT_GRID").as_deref() {
-                    Ok("even") => schedule.subsequence(steps),
-                    Ok(spec) => experimental(schedule, steps, spec),
-                    Err(_) => schedule.subsequence(steps),
-                }
-            }
+            Sampler::DpmSolver | Sampler::OneStep => schedule.trailing(steps),
         }
     }
-}
-
-fn experimental(schedule: &Schedule, n: usize, spec: &str) -> Vec<usize> {
-    let parts: Vec<&str> = spec.split(':').collect();
-    let number = |at: usize| parts.get(at).and_then(|t| t.parse::<f64>().ok());
-    if parts[0] == "list" {
-        return parts[1].split(',').map(|t| t.parse().unwrap()).collect();
-    }
-    let last = (schedule.len() - 1) as f64;
-    let end = number(1).unwrap_or(0.0);
-    let lambda = |t: usize| {
-        let (a, s) = schedule.levels(t);
-        f64::from(a / s).ln()
-    };
-    let blend = number(2).unwrap_or(0.0);
-    let first = number(3).unwrap_or(last);
-    (0..n)
-        .map(|i| {
-            if i == 0 {
-                return last as usize;
-            }
-            let f = i as f64 / (n - 1).max(1) as f64;
-            let even = last + (end - last) * f;
-            let l = lambda(first as usize) + (lambda(end as usize) - lambda(first as usize)) * f;
-            let t = (0..schedule.len())
-                .min_by(|a, b| (lambda(*a) - l).abs().total_cmp(&(lambda(*b) - l).abs()))
-                .unwrap();
-            (even * (1.0 - blend) + t as f64 * blend).round() as usize
-        })
-        .collect()
 }
