@@ -204,7 +204,7 @@ pub fn set_from_text(scene: &mut Scene, assignment: &str) -> Result<(), String> 
 mod tests {
     use super::*;
     use crate::lab::shipped::SHIPPED;
-    use crate::plan::Replan;
+    use crate::plan::{Replan, Sampler};
 
     fn scene() -> Scene {
         Scene::parse(SHIPPED[0].text).unwrap()
@@ -242,11 +242,33 @@ mod tests {
     }
 
     #[test]
+    fn a_scene_without_a_student_refuses_to_plan_with_one() {
+        let mut scene = scene();
+        scene.distill = None;
+        let knob = find("plan.sampler").unwrap();
+        let offered = (0..Sampler::ALL.len()).filter(|i| knob.takes(&scene, *i as f64));
+        assert_eq!(offered.count(), Sampler::ALL.len() - 1);
+        let before = scene.clone();
+        let why = set_from_text(&mut scene, "plan.sampler=one-step").unwrap_err();
+        assert!(why.contains("[distill]"), "{why}");
+        assert_eq!(scene, before);
+        scene.plan.sampler = Sampler::OneStep;
+        assert!(scene.check().unwrap_err().to_string().contains("foresight distill"));
+    }
+
+    #[test]
     fn settings_are_given_as_text_too() {
         let mut scene = scene();
         set_from_text(&mut scene, "plan.denoising_steps=9").unwrap();
         set_from_text(&mut scene, "control.replan = on-deviation").unwrap();
         assert_eq!((scene.plan.denoising_steps, scene.control.replan), (9, Replan::OnDeviation));
+        for text in ["plan.sampler=one-step", "plan.sampler=distilled"] {
+            scene.plan.sampler = Sampler::Ddim;
+            set_from_text(&mut scene, text).unwrap();
+            assert_eq!(scene.plan.sampler, Sampler::OneStep);
+        }
+        set_from_text(&mut scene, "plan.sampler=dpm-solver++").unwrap();
+        assert_eq!(scene.plan.sampler, Sampler::DpmSolver);
         assert!(set_from_text(&mut scene, "plan.x=1").is_err());
         assert!(set_from_text(&mut scene, "control.replan=often").unwrap_err().contains("never"));
     }

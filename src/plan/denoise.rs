@@ -160,11 +160,143 @@ mod tests {
     }
 
     #[test]
-    fn both_samplers_end_on_the_denoisers_plan_with_known_entries_kept() {
-        for (sampler, steps, expected) in [(Sampler::Ddim, 5, 5), (Sampler::Ddpm, 5, 64)] {
+    fn every_sampler_ends_on_the_denoisers_plan_with_known_entries_kept() {
+        for (sampler, steps, expected) in [
+            (Sampler::Ddim, 5, 5),
+            (Sampler::DpmSolver, 5, 5),
+            (Sampler::OneStep, 3, 3),
+            (Sampler::Ddpm, 5, 64),
+        ] {
             let (plans, seen) = run(sampler, steps);
             assert_eq!(plans, [0.9, 0.25, 0.25, 0.25, 0.9, 0.25, 0.25, 0.25]);
             assert_eq!(seen.len(), expected);
+        }
+    }
+
+    /// Follow the solver over `steps` steps that are even in lambda, from time
+    /// 3800 to 200 of 4000.
+    fn solve(
+        schedule: &Schedule,
+        steps: usize,
+        first: f32,
+        denoiser: fn(f32, f32, f32) -> f32,
+    ) -> f32 {
+        let ends = [3800, 200].map(|t| schedule.half_log_snr(t));
+        let nearest = |lambda: f64| {
+            let distance = |t: usize| (schedule.half_log_snr(t) - lambda).abs();
+            (200..=3800).min_by(|a, b| distance(*a).total_cmp(&distance(*b))).unwrap()
+        };
+        let times: Vec<usize> = (0..=steps)
+            .map(|i| nearest(ends[0] + (ends[1] - ends[0]) * i as f64 / steps as f64))
+            .collect();
+        let (mut x, mut before) = ([first], None);
+        for pair in times.windows(2) {
+            let (signal, noise) = schedule.levels(pair[0]);
+            let clean = [denoiser(x[0], signal, noise)];
+            let earlier = before.as_ref().map(|(t, clean): &(usize, [f32; 1])| (*t, &clean[..]));
+            dpm_solver(schedule, (pair[0], pair[1]), &mut x, &clean, earlier);
+            before = Some((pair[0], clean));
+        }
+        x[0]
+    }
+
+    /// By which power of two errors fall where steps double.
+    fn orders(errors: &[f32]) -> Vec<f32> {
+        errors.windows(2).map(|pair| (pair[0] / pair[1]).log2()).collect()
+    }
+
+    #[test]
+    fn the_solver_is_of_second_order_where_the_answer_is_known_in_closed_form() {
+        // Data from N(m, s^2): the optimal denoiser is linear, and x keeps its
+        // place in standard deviations along the whole chain.
+        const MEAN: f32 = 0.3;
+        const DEVIATION: f32 = 0.5;
+        let schedule = Schedule::cosine(4000);
+        let spread = |t: usize| {
+            let (signal, noise) = schedule.levels(t);
+            ((signal * DEVIATION).powi(2) + noise * noise).sqrt()
+        };
+        let first = 1.1;
+        let place = (first - schedule.levels(3800).0 * MEAN) / spread(3800);
+        let exact = schedule.levels(200).0 * MEAN + place * spread(200);
+        let denoiser = |x: f32, signal: f32, noise: f32| {
+            let gain =
+                signal * DEVIATION * DEVIATION / ((signal * DEVIATION).powi(2) + noise * noise);
+            MEAN + gain * (x - signal * MEAN)
+        };
+        let errors =
+            [16, 32, 64, 128].map(|n| (solve(&schedule, n, first, denoiser) - exact).abs());
+        let orders = orders(&errors);
+        assert!(orders.iter().all(|order| (1.7..2.3).contains(order)), "{orders:?} {errors:?}");
+        assert!(errors[3] < 1e-4, "{errors:?}");
+    }
+
+    #[test]
+    fn the_solver_agrees_with_a_fine_ddim_chain_to_second_order() {
+        // Data at -1 and 1: the optimal denoiser is a hyperbolic tangent.
+        let schedule = Schedule::cosine(4000);
+        let denoiser = |x: f32, signal: f32, noise: f32| (signal * x / (noise * noise)).tanh();
+        let first = 0.4;
+        // In f64: 3600 steps of rounding would be seen.
+        let mut fine = f64::from(first);
+        for t in (201..=3800).rev() {
+            let [signal, noise] = [schedule.abar(t).sqrt(), (1.0 - schedule.abar(t)).sqrt()];
+            let clean = (signal * fine / (noise * noise)).tanh();
+            let (next, level) = (schedule.abar(t - 1).sqrt(), (1.0 - schedule.abar(t - 1)).sqrt());
+            fine = next * clean + level * (fine - signal * clean) / noise;
+        }
+        let errors = [8, 16, 32]
+            .map(|n| (f64::from(solve(&schedule, n, first, denoiser)) - fine).abs() as f32);
+        let orders = orders(&errors);
+        assert!(orders.iter().all(|order| (1.5..3.2).contains(order)), "{orders:?} {errors:?}");
+    }
+
+    #[test]
+    fn the_solver_is_ddim_for_one_step_and_exact_where_nothing_changes() {
+        let schedule = Schedule::cosine(64);
+        let (mut ours, mut theirs) = ([0.7, -0.2], [0.7, -0.2]);
+        dpm_solver(&schedule, (63, 31), &mut ours, &[0.1, 0.2], None);
+        schedule.ddim(63, 31, &mut theirs, &[0.1, 0.2]);
+        assert_eq!(ours, theirs);
+        // A clean plan that stays the same: both are exact, whatever the step.
+        let before: &[f32] = &[0.1, 0.2];
+        dpm_solver(&schedule, (31, 4), &mut ours, &[0.1, 0.2], Some((63, before)));
+        schedule.ddim(31, 4, &mut theirs, &[0.1, 0.2]);
+        assert!(ours.iter().zip(&theirs).all(|(a, b)| (a - b).abs() < 1e-6), "{ours:?} {theirs:?}");
+        // A chain of one forward is the same for both.
+        assert_eq!(run(Sampler::Ddim, 1), run(Sampler::DpmSolver, 1));
+    }
+
+    #[test]
+    fn the_distilled_sampler_draws_fresh_noise_and_only_between_forwards() {
+        let chain = |steps: usize, seed: u64| {
+            let schedule = Schedule::cosine(64);
+            let mut seen = Vec::new();
+            denoise(
+                &schedule,
+                (Sampler::OneStep, steps),
+                &Inpainting::new(2, 1),
+                vec![0.5, -0.5],
+                &mut Rng::stream(seed, "test"),
+                &mut |x, _| Ok(x.iter().map(|x| 0.5 * x).collect()),
+                None,
+                &mut |step| {
+                    seen.push((step.noisy.to_vec(), step.clean.to_vec()));
+                    ControlFlow::Continue(())
+                },
+            )
+            .unwrap();
+            seen
+        };
+        assert_eq!(chain(1, 1), chain(1, 2));
+        let (one, other) = (chain(2, 1), chain(2, 2));
+        assert_eq!(one[0], other[0]);
+        assert_ne!(one[1].0, other[1].0);
+        // Noise of the second time on the first clean plan.
+        let (signal, level) = Schedule::cosine(64).levels(31);
+        let mut rng = Rng::stream(1, "test");
+        for (x, clean) in one[1].0.iter().zip(&one[0].1) {
+            assert!((x - signal * clean - level * rng.normal()).abs() < 1e-6);
         }
     }
 

@@ -93,3 +93,33 @@ impl Sampler {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_sampler_has_a_row_and_scene_files_call_it_by_its_id() {
+        for sampler in [Sampler::Ddim, Sampler::DpmSolver, Sampler::OneStep, Sampler::Ddpm] {
+            let row = sampler.row();
+            assert_eq!(row.sampler, sampler);
+            assert_eq!(serde_json::to_value(sampler).unwrap(), row.id);
+        }
+        for (i, row) in Sampler::ALL.iter().enumerate() {
+            assert!(Sampler::ALL[i + 1..].iter().all(|other| other.id != row.id), "{}", row.id);
+        }
+    }
+
+    #[test]
+    fn every_sampler_begins_in_noise_and_takes_as_many_steps_as_it_says() {
+        let schedule = Schedule::cosine(64);
+        for row in Sampler::ALL {
+            for steps in [0, 1, 2, 5, 64, 9999] {
+                let times = row.sampler.times(&schedule, steps);
+                let held = steps.clamp(*row.steps.start(), *row.steps.end()).min(64);
+                assert_eq!((times.len(), times[0]), (held, 63), "{} {steps}", row.id);
+                assert!(times.windows(2).all(|pair| pair[0] > pair[1]), "{} {steps}", row.id);
+            }
+        }
+    }
+}

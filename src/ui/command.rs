@@ -158,6 +158,9 @@ commands! {
     "Training": {
         "train", "Train, pause or go on", on(CTRL, Key::T),
             "Trains the scene's model in the window.", |app, _| super::training::press(app);
+        "distill", "Distill the Diffuser", None,
+            "Trains a second network that plans in one step, from the scene's weights.",
+            |app, _| super::training::distill(app);
         "training", "Show the training panels", on(NONE, Key::F2),
             "Controls of training, and what it looks like.", |app, _| {
                 let pane = if app.workspace.is_front(Pane::Training) {
@@ -262,6 +265,7 @@ pub fn applies(command: &Command, scene: &Scene) -> bool {
         _ if command.id.starts_with("tool-") => {
             knobs::is_diffuser(scene) && scene.environment.id == "maze2d"
         }
+        _ if command.id == "distill" => scene.distill.is_some(),
         _ if EXPORTS.contains(&command.id) => knobs::acts(scene),
         _ => knobs::is_diffuser(scene) || !TOOLS.contains(&command.id),
     }

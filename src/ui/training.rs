@@ -8,7 +8,7 @@ use super::app::App;
 use super::overlays::notices::Notice;
 use super::workspace::Pane;
 use crate::lab::data_set::located;
-use crate::lab::train::keeper::{Start, TrainFrame, TrainStage};
+use crate::lab::train::keeper::{Start, Teacher, TrainFrame, TrainStage};
 use crate::lab::train::{Budget, Rest, clock};
 use crate::lab::training::Shown;
 use crate::lab::{DeviceChoice, Scene};
@@ -60,13 +60,17 @@ impl Training {
         self.at = f32::NAN;
     }
 
-    /// The budget a run of `scene` gets.
-    pub fn budget(&self, scene: &Scene) -> Budget {
+    /// The budget a run of `scene` gets, one that distills or not.
+    pub fn budget(&self, scene: &Scene, distills: bool) -> Budget {
+        let steps = match &scene.distill {
+            Some(section) if distills => section.steps,
+            _ => scene.train.steps,
+        };
         match self.minutes {
             Some(minutes) => {
                 Budget::Time(Duration::try_from_secs_f64(60.0 * minutes).unwrap_or_default())
             }
-            None if self.steps == 0 => Budget::Steps(scene.train.steps),
+            None if self.steps == 0 => Budget::Steps(steps),
             None => Budget::Steps(self.steps),
         }
     }
@@ -135,11 +139,32 @@ fn resume(app: &mut App) {
     }
     let Some(frame) = app.session.training() else { return };
     let scene = app.session.scene().clone();
-    begin(app, scene, frame.run.clone(), true);
+    begin(app, scene, frame.run.clone(), true, frame.distills.then_some(Teacher::Run));
 }
 
 /// Start a new run of the open scene.
 pub fn start(app: &mut App) {
+    start_with(app, None);
+}
+
+/// Start a run that distills the open scene's Diffuser.
+pub fn distill(app: &mut App) {
+    if app.session.scene().distill.is_none() {
+        return app.notify(Notice::failed(
+            "This scene says nothing of distilling",
+            "Add a [distill] section with steps = 3000 to the scene file.",
+        ));
+    }
+    let teacher = Teacher::Scene(app.folder.clone());
+    start_with(app, Some(teacher));
+}
+
+/// Whether the run at hand, if there is one, distills.
+pub fn distills(app: &App) -> bool {
+    app.session.training().is_some_and(|frame| frame.distills)
+}
+
+fn start_with(app: &mut App, teacher: Option<Teacher>) {
     let Some(run) = free_folder(app.state_folder.as_deref(), &app.name) else {
         app.notify(Notice::failed(
             "There is no place to keep a run",
@@ -150,18 +175,18 @@ pub fn start(app: &mut App) {
     let scene = app.session.scene().clone();
     app.workspace.show(Pane::Training);
     app.workspace.show(Pane::Learning);
-    begin(app, scene, run, false);
+    begin(app, scene, run, false, teacher);
 }
 
-fn begin(app: &mut App, scene: Scene, run: PathBuf, resume: bool) {
-    let budget = app.training.budget(&scene);
+fn begin(app: &mut App, scene: Scene, run: PathBuf, resume: bool, distills: Option<Teacher>) {
+    let budget = app.training.budget(&scene, distills.is_some());
     let scene = located(&scene, app.folder.as_deref());
     let device = match app.device {
         DeviceChoice::Auto if app.session.status().device.starts_with("GPU") => DeviceChoice::Gpu,
         choice => choice,
     };
     let pace = app.training.pace;
-    app.session.start_training(Start { scene, run, resume, budget, pace, device });
+    app.session.start_training(Start { scene, run, resume, distills, budget, pace, device });
     app.keep_soon();
 }
 
@@ -182,7 +207,7 @@ pub fn stop(app: &App) {
 pub fn extend(app: &App) {
     let scene = app.session.training().map(|frame| Arc::clone(&frame.scene));
     if let (Some(orders), Some(scene)) = (app.session.training_orders(), scene) {
-        orders.set_budget(app.training.budget(&scene));
+        orders.set_budget(app.training.budget(&scene, distills(app)));
     }
 }
 
@@ -351,11 +376,13 @@ mod tests {
     fn the_budget_is_the_scenes_unless_a_person_says_otherwise() {
         let scene = crate::ui::testing::tiny_scene();
         let mut training = Training::default();
-        assert_eq!(training.budget(&scene), Budget::Steps(scene.train.steps));
+        assert_eq!(training.budget(&scene, false), Budget::Steps(scene.train.steps));
+        let distill = scene.distill.as_ref().unwrap().steps;
+        assert_eq!(training.budget(&scene, true), Budget::Steps(distill));
         training.steps = 30;
-        assert_eq!(training.budget(&scene), Budget::Steps(30));
+        assert_eq!(training.budget(&scene, false), Budget::Steps(30));
         training.minutes = Some(1.5);
-        assert_eq!(training.budget(&scene), Budget::Time(Duration::from_secs(90)));
+        assert_eq!(training.budget(&scene, false), Budget::Time(Duration::from_secs(90)));
     }
 
     #[test]

@@ -81,7 +81,7 @@ pub fn distill(
             on_event(TrainEvent::Resumed(series.clone()));
             folder
         }
-        None => RunFolder::create(&options.run, scene, &options.device_name)?,
+        None => RunFolder::create(&options.run, scene, &options.device_name)?.distilling(),
     };
     run::Run::new(learner, header, folder, options, orders, spent, series).drive(scene, on_event)
 }

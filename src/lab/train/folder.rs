@@ -79,6 +79,9 @@ pub struct Manifest {
     pub device: String,
     /// Program version.
     pub version: String,
+    /// Whether it distills a Diffuser that is trained already.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub distills: bool,
     /// How often it went back to an earlier checkpoint.
     pub branch: u32,
     /// Bytes of `metrics.jsonl` that belong to the newest checkpoint.
@@ -145,6 +148,7 @@ impl RunFolder {
             scene_hash: scene.training_hash(),
             device: device.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            distills: false,
             branch: 0,
             metrics_bytes: 0,
             latest: None,
@@ -194,6 +198,13 @@ impl RunFolder {
             name: path.display().to_string(),
             why: "the run ended before its first checkpoint; train without --resume".into(),
         }))
+    }
+
+    /// Say in `run.json`, when it is written next, that the run distills.
+    #[must_use]
+    pub fn distilling(mut self) -> Self {
+        self.manifest.distills = true;
+        self
     }
 
     /// What `run.json` says.
@@ -398,6 +409,7 @@ mod tests {
             scene_hash: String::new(),
             device: String::new(),
             version: String::new(),
+            distills: false,
             branch: 0,
             metrics_bytes: 0,
             latest: None,

@@ -8,9 +8,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::folder::{self, Manifest};
-use super::{Budget, Metric, Orders, Rest, Series, TrainEvent, TrainOptions, train};
+use super::{Budget, Metric, Orders, Rest, Series, TrainEvent, TrainOptions, distill, train};
 use crate::lab::checkpoint::{Checkpoint, CheckpointError};
 use crate::lab::device::{self, DeviceChoice};
+use crate::lab::open;
 use crate::lab::planner_thread::panic_text;
 use crate::lab::scene::Scene;
 use crate::lab::session::Wake;
@@ -62,6 +63,8 @@ pub struct TrainFrame {
     pub run: PathBuf,
     /// The scene that trains.
     pub scene: Arc<Scene>,
+    /// Whether it distills the scene's Diffuser.
+    pub distills: bool,
     /// Where it stands.
     pub stage: TrainStage,
     /// Part of the budget spent, 0 to 1.
@@ -86,12 +89,24 @@ pub struct Start {
     pub run: PathBuf,
     /// Continue the run there.
     pub resume: bool,
+    /// Distill the Diffuser in the scene's weights, which lie relative to that
+    /// folder, instead of training one.
+    pub distills: Option<Teacher>,
     /// When it ends.
     pub budget: Budget,
     /// Share of the time spent on steps.
     pub pace: f32,
     /// Where to compute.
     pub device: DeviceChoice,
+}
+
+/// Where the weights lie that a run distills.
+#[derive(Clone, Debug)]
+pub enum Teacher {
+    /// The scene's own, relative to its folder; a shipped scene has none.
+    Scene(Option<PathBuf>),
+    /// The run's, which goes on.
+    Run,
 }
 
 /// Keeps one run.
@@ -128,6 +143,7 @@ impl TrainKeeper {
         let frame = TrainFrame {
             run: start.run.clone(),
             scene: Arc::new(start.scene.clone()),
+            distills: start.distills.is_some(),
             stage: TrainStage::Starting,
             progress: 0.0,
             remaining: None,
@@ -180,6 +196,7 @@ impl TrainKeeper {
         let frame = TrainFrame {
             run: path.to_path_buf(),
             scene: Arc::new(scene.clone()),
+            distills: manifest.distills,
             stage: TrainStage::Ended,
             progress: 1.0,
             remaining: None,
@@ -294,9 +311,29 @@ impl Trainer {
             waits: true,
         };
         let on_event = &mut |event| self.take(event);
-        train(&self.start.scene, &device.device, &options, &self.orders, on_event)
-            .map(drop)
-            .map_err(|error| error.to_string())
+        let (scene, device) = (&self.start.scene, &device.device);
+        let summary = match self.teacher()? {
+            Some(teacher) => distill(scene, teacher, device, &options, &self.orders, on_event),
+            None => train(scene, device, &options, &self.orders, on_event),
+        };
+        summary.map(drop).map_err(|error| error.to_string())
+    }
+
+    /// The weights to distill, if that is what is wanted.
+    fn teacher(&self) -> Result<Option<Checkpoint>, String> {
+        let read = match &self.start.distills {
+            None => return Ok(None),
+            Some(Teacher::Run) => Checkpoint::read(&self.start.run.join(folder::WEIGHTS)),
+            Some(Teacher::Scene(folder)) => match self.start.scene.model.weights() {
+                Some(weights) => open::read_weights(weights, folder.as_deref()),
+                None => {
+                    return Err(
+                        "there are no weights to distill; train the scene and open its run".into(),
+                    );
+                }
+            },
+        };
+        read.map(Some).map_err(|error| error.to_string())
     }
 
     fn take(&self, event: TrainEvent) {

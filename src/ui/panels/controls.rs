@@ -5,7 +5,7 @@ use eframe::egui::{
 };
 
 use super::INSPECTOR;
-use crate::lab::{Effect, Knob, KnobKind, knobs};
+use crate::lab::{Effect, Knob, KnobKind, Scene, knobs};
 use crate::ui::app::{App, Proposal};
 use crate::ui::history::EditTag;
 use crate::ui::live::{Origin, Wish};
@@ -46,7 +46,7 @@ pub fn knob(app: &mut App, ui: &mut Ui, id: &str) {
 
 fn one(app: &mut App, ui: &mut Ui, knob: &'static Knob) {
     let scene = app.session.scene().clone();
-    if let Some(value) = draw(ui, knob, (knob.get)(&scene)) {
+    if let Some(value) = draw(ui, knob, &scene) {
         let mut edited = scene;
         (knob.set)(&mut edited, value);
         let tag = EditTag::Knob(knob.id);
@@ -56,7 +56,8 @@ fn one(app: &mut App, ui: &mut Ui, knob: &'static Knob) {
 }
 
 /// Draw one knob. Returns the value it was given, if any.
-fn draw(ui: &mut Ui, knob: &Knob, value: f64) -> Option<f64> {
+fn draw(ui: &mut Ui, knob: &Knob, scene: &Scene) -> Option<f64> {
+    let value = (knob.get)(scene);
     match &knob.kind {
         KnobKind::Number { min, max, step, decimals, unit } => {
             ui.horizontal(|ui| {
@@ -82,7 +83,7 @@ fn draw(ui: &mut Ui, knob: &Knob, value: f64) -> Option<f64> {
             ui.horizontal(|ui| {
                 title(ui, knob, "");
                 let right = Layout::right_to_left(Align::Center);
-                ui.with_layout(right, |ui| choice(ui, knob, value, labels)).inner
+                ui.with_layout(right, |ui| choice(ui, knob, scene, labels)).inner
             })
             .inner
         }
@@ -160,17 +161,30 @@ fn number(
     changed(&response.on_hover_text(knob.help), edited, value)
 }
 
-fn choice(ui: &mut Ui, knob: &Knob, value: f64, labels: &[&str]) -> Option<f64> {
-    let mut index = (value.max(0.0) as usize).min(labels.len().saturating_sub(1));
+fn choice(ui: &mut Ui, knob: &Knob, scene: &Scene, labels: &[&str]) -> Option<f64> {
+    let now = ((knob.get)(scene).max(0.0) as usize).min(labels.len().saturating_sub(1));
+    let mut chosen = now;
     let response = ui.name_inputs(knob.title, |ui| {
-        ComboBox::from_id_salt(knob.id).width(CHOICE_WIDTH).show_index(
-            ui,
-            &mut index,
-            labels.len(),
-            |i| small(labels.get(i).copied().unwrap_or_default()),
-        )
+        let selected = small(labels.get(now).copied().unwrap_or_default());
+        ComboBox::from_id_salt(knob.id)
+            .width(CHOICE_WIDTH)
+            .selected_text(selected)
+            .show_ui(ui, |ui| {
+                for (i, label) in labels.iter().enumerate() {
+                    // What this scene cannot have stays in sight, and says why.
+                    let is_offered = i == now || knob.takes(scene, i as f64);
+                    ui.add_enabled_ui(is_offered, |ui| {
+                        let label = ui.selectable_label(i == now, small(*label));
+                        if label.on_disabled_hover_text(knob.help).clicked() {
+                            chosen = i;
+                        }
+                    });
+                }
+            })
+            .response
     });
-    changed(&response.on_hover_text(knob.help), index as f64, value)
+    response.on_hover_text(knob.help);
+    (chosen != now).then_some(chosen as f64)
 }
 
 fn changed(response: &Response, edited: f64, value: f64) -> Option<f64> {

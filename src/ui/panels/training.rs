@@ -21,6 +21,7 @@ pub const HELP: &str = "Collect data and train the scene's model here. The stage
 pub fn show(app: &mut App, ui: &mut Ui) {
     ui.add_space(GRID);
     buttons(app, ui);
+    distill(app, ui);
     let frame = app.session.training();
     if let Some(frame) = &frame {
         progress(app, ui, frame);
@@ -71,6 +72,18 @@ fn buttons(app: &mut App, ui: &mut Ui) {
             }
         }
     });
+}
+
+/// A second network for the open scene, where it asks for one.
+fn distill(app: &mut App, ui: &mut Ui) {
+    let is_offered =
+        app.session.scene().distill.is_some() && app.session.training_orders().is_none();
+    if is_offered
+        && let Some(command) = command::find("distill")
+        && ui.button("Distill").on_hover_text(command.help).clicked()
+    {
+        app.propose(Proposal::Run(command));
+    }
 }
 
 fn progress(app: &mut App, ui: &mut Ui, frame: &TrainFrame) {
@@ -128,7 +141,8 @@ pub fn words(frame: &TrainFrame) -> String {
 
 fn budget(app: &mut App, ui: &mut Ui) {
     let scene = app.session.scene().clone();
-    let before = app.training.budget(&scene);
+    let distills = training::distills(app);
+    let before = app.training.budget(&scene, distills);
     ui.horizontal(|ui| {
         ui.label(small("Budget")).on_hover_text(
             "When the run ends. It can be extended while it runs and when it is spent.",
@@ -161,7 +175,7 @@ fn budget(app: &mut App, ui: &mut Ui) {
             }
         }
     });
-    if app.training.budget(&scene) != before {
+    if app.training.budget(&scene, distills) != before {
         training::extend(app);
     }
 }
@@ -171,7 +185,7 @@ fn extend(app: &mut App, ui: &mut Ui) {
     if !ui.button("+50 %").on_hover_text("Extend the budget by half.").clicked() {
         return;
     }
-    match app.training.budget(app.session.scene()) {
+    match app.training.budget(app.session.scene(), training::distills(app)) {
         Budget::Steps(steps) => app.training.steps = steps + steps.div_ceil(2),
         Budget::Time(time) => app.training.minutes = Some(1.5 * time.as_secs_f64() / 60.0),
     }
