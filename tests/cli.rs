@@ -140,7 +140,7 @@ fn read(path: &Path) -> Vec<u8> {
 #[test]
 fn every_command_prints_help() {
     let lab = Lab::new();
-    for command in ["", "collect", "train", "plan", "eval", "doctor", "bench"] {
+    for command in ["", "collect", "train", "distill", "plan", "eval", "doctor", "bench"] {
         let arguments: Vec<&str> =
             [command, "--help"].into_iter().filter(|a| !a.is_empty()).collect();
         let output = lab.run(&arguments);
@@ -193,6 +193,35 @@ fn train_then_plan_and_eval_use_the_new_weights() {
     assert_eq!(row["episodes"], 3);
     assert!(row["plan_ms"]["p50"].is_number() && row["plan_ms"]["p95"].is_number());
     assert!(row["device"].is_string() && row["preset"].is_string() && row["seed"].is_number());
+}
+
+#[test]
+fn distill_then_plan_in_one_step() {
+    let lab = Lab::new();
+    let scene = lab.scene_with(
+        "[train]\nsteps = 20",
+        "weights = \"w.safetensors\"\n[train]\nsteps = 20\n[distill]\nsteps = 6\nbatch = 4",
+    );
+    let scene = scene.to_str().unwrap();
+    let one_step = ["plan", scene, "--device", "cpu", "--set", "plan.sampler=one-step", "--json"];
+    let trained = lab.run(&["train", scene, "--json", "--device", "cpu"]);
+    assert!(trained.ok, "{}", trained.err);
+    assert!(lab.refuse(&one_step).contains("foresight distill"));
+    let distilled = lab.run(&["distill", scene, "--json", "--device", "cpu"]);
+    assert!(distilled.ok, "{}", distilled.err);
+    let last: Value = serde_json::from_str(distilled.out.lines().last().unwrap()).unwrap();
+    assert_eq!(last["steps"], 6);
+    assert!(lab.path("w.student.run/run.json").exists());
+    assert!(lab.run(&one_step).json()["plan"].is_object());
+    let more =
+        lab.run(&["distill", scene, "--json", "--device", "cpu", "--resume", "--steps", "8"]);
+    let last: Value = serde_json::from_str(more.out.lines().last().unwrap()).unwrap();
+    assert_eq!(last["steps"], 8, "{}", more.err);
+    // A scene that says nothing of it is told how to.
+    let message = lab.refuse(&["distill", "scene.toml", "--device", "cpu"]);
+    assert!(message.contains("names no weights"), "{message}");
+    let set = ["plan", "scene.toml", "--device", "cpu", "--set", "plan.sampler=one-step"];
+    assert!(lab.refuse(&set).contains("[distill]"));
 }
 
 #[test]

@@ -183,11 +183,17 @@ fn record(name: &str, scene: &Scene, protocol: &str, line: &str) -> anyhow::Resu
     let line = format!("{protocol} {line}");
     let path = folder.join(weights);
     let mut checkpoint = Checkpoint::read(&path)?;
-    let earlier = checkpoint.header.provenance.evaluation.take().unwrap_or_default();
+    // What the distilled network scores is said of it.
+    let header = &mut checkpoint.header;
+    let provenance = match scene.plan.sampler.row().is_distilled {
+        true => header.newest_mut(),
+        false => &mut header.provenance,
+    };
+    let earlier = provenance.evaluation.take().unwrap_or_default();
     let prefix = format!("{protocol} ");
     let kept = earlier.lines().filter(|line| !line.starts_with(&prefix));
     let lines: Vec<&str> = kept.chain([line.as_str()]).collect();
-    checkpoint.header.provenance.evaluation = Some(lines.join("\n"));
+    provenance.evaluation = Some(lines.join("\n"));
     checkpoint::write(&path, &checkpoint.header, &checkpoint.weights)?;
     Ok(())
 }

@@ -36,11 +36,15 @@ pub(super) fn card(opened: &Opened) -> Option<ModelCard> {
         OpenedModel::Diffuser(planner) => {
             let diffuser = planner.diffuser();
             let [shortest, longest] = diffuser.config.duration_range();
-            let facts = vec![
+            let mut facts = vec![
                 ("waypoints", diffuser.config.waypoints.to_string()),
                 ("durations", format!("{shortest:.0} to {longest:.0} steps")),
                 ("diffusion times", diffuser.config.diffusion_steps.to_string()),
             ];
+            if let Some(student) = opened.header.as_ref().and_then(|header| header.student.as_ref())
+            {
+                facts.push(("distilled", format!("{} steps", student.steps)));
+            }
             (diffuser.config.preset, diffuser.n_parameters(), facts)
         }
         OpenedModel::Gamma(model) => {

@@ -143,7 +143,7 @@ fn a_student_starts_as_its_teacher_and_learns_where_chains_end() {
         learner.train_step(f64::from(step) / 200.0).unwrap();
     }
     let after = learner.held_out_loss().unwrap().unwrap();
-    assert!(after < 0.7 * before, "{before} to {after}");
+    assert!(after < 0.85 * before, "{before} to {after}");
 }
 
 #[test]
