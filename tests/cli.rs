@@ -212,7 +212,7 @@ fn distill_then_plan_in_one_step() {
     let last: Value = serde_json::from_str(distilled.out.lines().last().unwrap()).unwrap();
     assert_eq!(last["steps"], 6);
     assert!(lab.path("w.student.run/run.json").exists());
-    assert!(lab.run(&one_step).json()["plan"].is_object());
+    assert!(lab.run(&one_step).json()["duration_steps"].as_f64().unwrap() > 0.0);
     let more =
         lab.run(&["distill", scene, "--json", "--device", "cpu", "--resume", "--steps", "8"]);
     let last: Value = serde_json::from_str(more.out.lines().last().unwrap()).unwrap();

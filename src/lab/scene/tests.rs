@@ -34,6 +34,8 @@ fn shipped_weights_fit_their_scenes_and_say_where_they_come_from() {
         let header = opened.header.unwrap();
         assert_eq!(header.provenance.scene_hash, scene.training_hash(), "{}", shipped.name);
         assert_eq!(header.provenance.steps, scene.train.steps, "{}", shipped.name);
+        let distilled = header.student.map(|student| (student.steps, student.seed));
+        assert_eq!(distilled, scene.distill.map(|d| (d.steps, d.seed)), "{}", shipped.name);
         assert!(shipped.weights.len() <= 8 * 1024 * 1024);
     }
 }
