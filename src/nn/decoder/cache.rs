@@ -20,6 +20,9 @@ pub struct Cache {
     /// `attended` count.
     lineage: Vec<u32>,
     spare: Vec<u32>,
+    /// Where each row lies: rows with a common past lie together, so that what
+    /// one reads of it is still at hand for the next.
+    places: Vec<usize>,
     stride: usize,
     attended: usize,
     rows: usize,
@@ -174,22 +177,30 @@ impl Cache {
             }
         }
         self.attended = goals + attended.len();
+        self.places = (0..rows).collect();
         (self.rows, self.len) = (rows, len);
         self.used += rows * len;
     }
 
     /// Row `i` becomes a copy of old row `parents[i]` that remembers its first
-    /// `attended` slots.
-    pub fn reorder(&mut self, parents: &[usize], attended: usize) {
+    /// `attended` slots. Returns the rows as they now lie.
+    pub fn reorder(&mut self, parents: &[usize], attended: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..parents.len()).collect();
+        order.sort_by_key(|row| self.places[parents[*row]]);
         self.spare.clear();
         self.spare.resize(parents.len() * self.stride, 0);
-        for (slots, parent) in self.spare.chunks_exact_mut(self.stride).zip(parents) {
-            let from = &self.lineage[parent * self.stride..][..attended];
+        for (slots, row) in self.spare.chunks_exact_mut(self.stride).zip(&order) {
+            let from = &self.lineage[self.places[parents[*row]] * self.stride..][..attended];
             slots[..attended].copy_from_slice(from);
         }
         std::mem::swap(&mut self.lineage, &mut self.spare);
+        self.places.resize(parents.len(), 0);
+        for (place, row) in order.iter().enumerate() {
+            self.places[*row] = place;
+        }
         self.attended = attended;
         self.rows = parents.len();
+        order
     }
 
     /// One more token per row; `visible` when later tokens attend to it.
