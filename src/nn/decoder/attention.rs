@@ -7,7 +7,7 @@
 //! happens to part of one, and beams that grew apart lately find their common
 //! past in the nearest cache.
 
-use super::wide::{Kernel, LANES, Lanes, Simd, dispatch};
+use super::wide::{Buffer, Kernel, LANES, Lanes, Simd, dispatch};
 
 /// How heads share the lanes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +76,7 @@ pub struct Stores<'a> {
 #[derive(Default)]
 pub struct Weights {
     /// `[slots, rows, heads]`, not normalized.
-    scores: Vec<Lanes>,
+    scores: Buffer,
     /// What normalizes them, `[rows, heads]`.
     scale: Lanes,
 }
@@ -86,7 +86,7 @@ impl Weights {
     /// `row`-th row.
     pub fn get(&self, layout: &HeadLayout, index: usize, [row, head]: [usize; 2]) -> f32 {
         let lane = row * layout.period + head;
-        self.scores[index][lane] * self.scale[lane]
+        self.scores.lanes()[index][lane] * self.scale[lane]
     }
 }
 
@@ -145,7 +145,8 @@ impl Attend<'_> {
             std::array::from_fn(|row| &query[row.min(last) * lanes..][..lanes]);
         let n_old = views[0].old.len();
         let n_own = views.iter().map(|view| view.own.len()).max().unwrap_or(0);
-        scores.resize(n_old + n_own, [0.0; LANES]);
+        scores.resize((n_old + n_own) * LANES);
+        let scores = scores.lanes_mut();
         let old = Run { store: stores.old, slots: views.map(|view| &view.old[..n_old]), n: n_old };
         let own = Run { store: stores.own, slots: views.map(|view| view.own), n: n_own };
         let mut at = 0;

@@ -90,17 +90,18 @@ impl Decoder {
         let Scratch { x, normal, query, mixed, hidden, weights } = scratch;
         for (layer, (block, store)) in self.packed.blocks.iter().zip(layers).enumerate() {
             normalize(x, width, normal);
-            block.query.apply(normal, query.as_flattened_mut());
+            block.query.apply(normal, query);
             block.memory.apply(normal, store.own.as_flattened_mut());
             let (group, stores) = (self.heads.rows(), Stores { old: store.old, own: store.own });
-            let rows = query.chunks(group * lanes).zip(mixed.chunks_mut(group * lanes));
+            let mixed_rows = mixed.lanes_mut().chunks_mut(group * lanes);
+            let rows = query.lanes().chunks(group * lanes).zip(mixed_rows);
             for (nth, ((query, mixed), views)) in rows.zip(views.chunks(group)).enumerate() {
                 attend(&self.heads, query, views, stores, weights, mixed);
                 if let Some(map) = &mut map {
                     map.record(layer, nth * group, views, (&self.heads, weights));
                 }
             }
-            block.proj.add(mixed.as_flattened(), x);
+            block.proj.add(mixed, x);
             normalize(x, width, normal);
             block.expand.apply(normal, hidden);
             gelu(hidden);

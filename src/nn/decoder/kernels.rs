@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use multiversion::multiversion;
 
-use super::wide::{Kernel, LANES, Lanes, Simd, dispatch};
+use super::wide::{Buffer, Kernel, LANES, Lanes, Simd, dispatch};
 
 /// Columns of one panel of packed weights.
 pub const PANEL: usize = 2 * LANES;
@@ -20,7 +20,7 @@ const EPSILON: f32 = 1e-5;
 pub struct Linear {
     inputs: usize,
     outputs: usize,
-    panels: Vec<Lanes>,
+    panels: Buffer,
     bias: Vec<Lanes>,
 }
 
@@ -33,14 +33,14 @@ impl Linear {
         bias: impl Fn(usize) -> f32,
     ) -> Self {
         let columns = outputs.next_multiple_of(PANEL);
-        let mut panels = vec![[0.0; LANES]; inputs * columns / LANES];
+        let mut panels = Buffer::default();
+        panels.resize(inputs * columns);
         let mut packed_bias = vec![[0.0; LANES]; columns / LANES];
         for output in 0..outputs {
             let (panel, column) = (output / PANEL, output % PANEL);
-            let (half, lane) = (column / LANES, column % LANES);
-            packed_bias[output / LANES][lane] = bias(output);
+            packed_bias[output / LANES][output % LANES] = bias(output);
             for input in 0..inputs {
-                panels[2 * (panel * inputs + input) + half][lane] = weight(output, input);
+                panels[(panel * inputs + input) * PANEL + column] = weight(output, input);
             }
         }
         Self { inputs, outputs, panels, bias: packed_bias }
@@ -75,7 +75,7 @@ impl<const ADD: bool> Kernel for Multiply<'_, ADD> {
         let Self { map, x, out } = self;
         let rows = x.len() / map.inputs;
         assert!(x.len() == rows * map.inputs && out.len() == rows * map.outputs);
-        for (index, panel) in map.panels.chunks_exact(2 * map.inputs).enumerate() {
+        for (index, panel) in map.panels.lanes().chunks_exact(2 * map.inputs).enumerate() {
             let bias = [&map.bias[2 * index], &map.bias[2 * index + 1]];
             let columns = index * PANEL..map.outputs.min((index + 1) * PANEL);
             let mut row = 0;

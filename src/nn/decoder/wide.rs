@@ -5,6 +5,8 @@
 //! speed. A [`Simd`] value is the proof that its instructions exist, so the
 //! operations themselves are safe.
 
+use std::ops::{Deref, DerefMut};
+
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -13,6 +15,51 @@ pub const LANES: usize = 16;
 
 /// What a [`Simd::Wide`] holds.
 pub type Lanes = [f32; LANES];
+
+/// Numbers that begin on a cache line. Elsewhere every register read takes two
+/// lines, and reading is most of what attention does.
+#[derive(Default)]
+pub struct Buffer {
+    lines: Vec<Line>,
+    len: usize,
+}
+
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C, align(64))]
+struct Line(Lanes);
+
+impl Buffer {
+    /// Hold `len` numbers: new ones are 0, others stay.
+    pub fn resize(&mut self, len: usize) {
+        self.lines.resize(len.div_ceil(LANES), Line([0.0; LANES]));
+        self.len = len;
+    }
+
+    /// The numbers as whole [`Lanes`], the last one padded.
+    pub fn lanes(&self) -> &[Lanes] {
+        bytemuck::cast_slice(&self.lines)
+    }
+
+    /// The same, to be written.
+    pub fn lanes_mut(&mut self) -> &mut [Lanes] {
+        bytemuck::cast_slice_mut(&mut self.lines)
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        &self.lanes().as_flattened()[..self.len]
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        let len = self.len;
+        &mut self.lanes_mut().as_flattened_mut()[..len]
+    }
+}
 
 /// An instruction set, present on this machine.
 pub trait Simd: Copy {
@@ -220,6 +267,19 @@ mod tests {
             let mut out = [0.0; LANES];
             simd.store(simd.exp(simd.load(&self.0)), &mut out);
             out
+        }
+    }
+
+    #[test]
+    fn buffers_begin_on_cache_lines_and_keep_their_numbers() {
+        let mut buffer = Buffer::default();
+        for len in [3, 40, 1000] {
+            let before = buffer.to_vec();
+            buffer.resize(len);
+            assert_eq!(buffer.as_ptr().align_offset(64), 0);
+            assert_eq!((buffer.len(), buffer.lanes().len()), (len, len.div_ceil(LANES)));
+            assert_eq!(buffer[..before.len()], before);
+            buffer.fill(len as f32);
         }
     }
 
