@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 
 use anyhow::Context;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use super::{DeviceArgument, Settings};
@@ -24,11 +24,29 @@ pub struct Bench {
     /// Leave the window closed.
     #[arg(long)]
     no_window: bool,
+    /// Measure these alone; may be given several times.
+    #[arg(long, value_enum)]
+    only: Vec<Group>,
     /// Print the table as JSON.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     device: DeviceArgument,
+}
+
+/// Rows that are measured together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Group {
+    /// The window at rest, while dragging and while training.
+    Window,
+    /// Plans of the shipped Large scene.
+    Plan,
+    /// The Diffuser's network.
+    Network,
+    /// The γ-model.
+    Gamma,
+    /// The Trajectory Transformer.
+    Transformer,
 }
 
 #[derive(Serialize)]
@@ -52,18 +70,30 @@ impl Bench {
         let device = self.device.choose()?;
         let settings = Settings { set: Vec::new(), weights: None };
         let mut results = Vec::new();
+        let measures = |group| self.only.is_empty() || self.only.contains(&group);
         // The window first: its memory should not hold ours.
         for (flag, names) in [("--probe", WINDOW), ("--probe-training", TRAINING)] {
+            if !measures(Group::Window) {
+                continue;
+            }
             match self.window_rows(flag, names) {
                 Ok(rows) => results.extend(rows),
                 Err(error) => eprintln!("the window rows are left out: {error:#}"),
             }
         }
-        let (scene, opened) = super::open_scene(SHIPPED[0].name, &settings, &device)?;
-        results.extend(plan_rows(&scene, opened.planner()?, samples));
-        results.extend(network_rows(&device.device, samples));
-        results.extend(gamma_rows(&device.device, samples)?);
-        results.extend(transformer_rows(&device.device, samples)?);
+        if measures(Group::Plan) {
+            let (scene, opened) = super::open_scene(SHIPPED[0].name, &settings, &device)?;
+            results.extend(plan_rows(&scene, opened.planner()?, samples));
+        }
+        if measures(Group::Network) {
+            results.extend(network_rows(&device.device, samples));
+        }
+        if measures(Group::Gamma) {
+            results.extend(gamma_rows(&device.device, samples)?);
+        }
+        if measures(Group::Transformer) {
+            results.extend(transformer_rows(&device.device, samples)?);
+        }
         let table = Table { device: device.name, results };
         if self.json {
             println!("{}", serde_json::to_string_pretty(&table)?);

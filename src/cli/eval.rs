@@ -12,7 +12,8 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{DeviceArgument, Settings};
-use crate::eval::{Estimate, EvalOptions, Evaluation, evaluate};
+use crate::env::Environment;
+use crate::eval::{Estimate, EvalOptions, Evaluation, PlanTimes, evaluate};
 use crate::lab::open::OpenedModel;
 use crate::lab::{Checkpoint, Scene, checkpoint};
 use crate::plan::Selection;
@@ -22,6 +23,8 @@ use crate::plan::Selection;
 /// The score is D4RL-normalized: 100 (R - low) / (high - low), with R the
 /// number of steps within 0.5 of the goal. Picking a plan by default reads the
 /// map, which published planners do not; the score without it stands beside.
+/// Episodes run on all processor cores, one on each; planning times are those
+/// of the first tenth, which run one after another.
 #[derive(Args, Debug)]
 pub struct Eval {
     /// Scene files, or names of shipped scenes.
@@ -90,13 +93,13 @@ impl Eval {
                     continue;
                 }
                 OpenedModel::Trajectory(_) => {
-                    let row = self.beam(name, &scene, &mut opened, &device.name)?;
+                    let row = self.beam(name, &scene, &opened, &device.name)?;
                     results.push(serde_json::to_value(row)?);
                     continue;
                 }
             };
             if opened.environment.spec().goal_dims.is_empty() {
-                let row = self.returns(name, &scene, &mut opened, &device.name)?;
+                let row = self.returns(name, &scene, &opened, &device)?;
                 results.push(serde_json::to_value(row)?);
                 continue;
             }
@@ -109,12 +112,12 @@ impl Eval {
                 settings: scene.plan.clone(),
                 control: scene.control.clone(),
             };
+            let mut environments = environments(&scene, device.is_cpu())?;
             let bar = super::progress_bar(episodes as u64, "evaluating", self.json);
-            let evaluation =
-                evaluate(opened.environment.as_mut(), planner, &options, &mut |done| {
-                    bar.set_position(done as u64);
-                    ControlFlow::Continue(())
-                })?;
+            let evaluation = evaluate(&mut environments, planner, &options, &mut |done| {
+                bar.set_position(done as u64);
+                ControlFlow::Continue(())
+            })?;
             bar.finish_and_clear();
             let row = Row {
                 scene: super::scene_name(name),
@@ -148,6 +151,13 @@ impl Eval {
         }
         Ok(())
     }
+}
+
+/// An environment for every episode that runs at a time: one per thread where
+/// episodes run on the processor, and one where they would wait for a GPU.
+fn environments(scene: &Scene, on_cpu: bool) -> anyhow::Result<Vec<Box<dyn Environment>>> {
+    let at_a_time = if on_cpu { rayon::current_num_threads() } else { 1 };
+    (0..at_a_time).map(|_| Ok(scene.make_environment()?)).collect()
 }
 
 /// The score for the weights' header.
@@ -223,8 +233,10 @@ fn show(row: &Row) {
     line("chosen plan through a wall", e.collision_rate, 100.0, " %");
     line("steps touching a wall", e.contact_share, 100.0, " %");
     line("arrival", e.arrival_steps, 1.0, " steps");
-    println!(
-        "  {:<34}{:>8.0} ms median, {:.0} ms at the 95th percentile",
-        "planning", e.plan_ms.p50, e.plan_ms.p95
-    );
+    println!("  {:<34}{}", "planning", times(&e.plan_ms));
+}
+
+/// Planning times in words.
+fn times(PlanTimes { p50, p95, n }: &PlanTimes) -> String {
+    format!("{p50:>8.0} ms median, {p95:.0} ms at the 95th percentile (n {n})")
 }

@@ -6,13 +6,14 @@ use std::ops::ControlFlow;
 
 use serde::Serialize;
 
+use super::episodes::{self, Episodes};
 use super::goal_reaching::PlanTimes;
 use super::returns::{PolicyReturn, returns_of_policies};
-use super::statistics::{Estimate, quantile};
+use super::statistics::Estimate;
 use crate::env::Environment;
 use crate::model::trajectory::TrajectoryModel;
 use crate::plan::beam::BeamSettings;
-use crate::plan::beam::drive::{Drive, DriveEvent, DriveRequest, drive};
+use crate::plan::beam::drive::{Drive, DriveEvent, DriveRequest, SearchRecord, drive};
 use crate::plan::{ControlSettings, PlanError};
 use crate::rng::Rng;
 
@@ -58,78 +59,112 @@ pub struct BeamEvaluation {
     pub plan_ms: PlanTimes,
 }
 
-/// Run `options.episodes` episodes; `on_episode` hears how many are done and
-/// may stop early, which keeps those that are.
+/// One episode: what is left of it once its searches are forgotten, which
+/// would fill gigabytes.
+struct Outcome {
+    start: Vec<f32>,
+    arrival_step: Option<usize>,
+    total: f64,
+    /// Per search, ln of the plan's probability per planned token.
+    log_probs: Vec<f64>,
+    spread: Option<f64>,
+    plan_ms: Vec<f64>,
+}
+
+impl Outcome {
+    fn of(model: &TrajectoryModel, start: Vec<f32>, drive: &Drive) -> Self {
+        let center = |dim: usize, token: u16| model.discretizer.center(dim, token);
+        let per_token = |search: &SearchRecord| {
+            let tokens = search.tree.nodes.get(search.tree.best?)?.depth + 1;
+            Some(f64::from(search.plan.log_prob) / f64::from(tokens))
+        };
+        let searches = || drive.searches.iter();
+        Self {
+            start,
+            arrival_step: drive.arrival_step,
+            total: drive.rewards.iter().map(|reward| f64::from(*reward)).sum(),
+            log_probs: searches().filter_map(|search| per_token(search)).collect(),
+            spread: searches().next().and_then(|first| first.tree.spread(&center)).map(f64::from),
+            plan_ms: searches().map(|search| f64::from(search.wall_ms)).collect(),
+        }
+    }
+}
+
+/// Run `options.episodes` episodes, one per environment at a time;
+/// `on_episode` hears how many are done and may stop early, which keeps the
+/// first ones that are. How many environments there are changes how long it
+/// takes, and no number but times.
 ///
 /// # Errors
-/// A failing search, or an environment that refuses its own states.
+/// A failing search, environments that refuse their own states, or none.
 pub fn evaluate_beam(
-    environment: &mut dyn Environment,
+    environments: &mut [Box<dyn Environment>],
     model: &TrajectoryModel,
     options: &BeamEvalOptions,
     on_episode: &mut dyn FnMut(usize) -> ControlFlow<()>,
 ) -> Result<BeamEvaluation, PlanError> {
-    let (mut drives, mut starts) = (Vec::new(), Vec::new());
-    for index in 0..options.episodes {
+    let run = |environment: &mut dyn Environment, index: usize| {
         let mut rng = Rng::stream(options.seed, &format!("episode {index}"));
-        environment.set_goal(&environment.default_goal())?;
-        environment.reset(&mut rng);
-        if options.multi {
-            environment.randomize_goal(&mut rng);
-        }
-        let request = DriveRequest {
-            start: environment.state(),
-            goal: environment.goal(),
-            beam: options.beam.clone(),
-            control: options.control.clone(),
-            seed: rng.below(usize::MAX) as u64,
-            edits: Vec::new(),
-            shows_pruned: false,
-            max_steps: environment.spec().max_steps,
-        };
-        starts.push(request.start.clone());
-        let go_on = &mut |_: DriveEvent| ControlFlow::Continue(());
-        drives.extend(drive(environment, model, &request, None, go_on)?);
-        if on_episode(index + 1).is_break() {
-            break;
-        }
-    }
-    let mut found = summarize(model, &drives);
+        episode(environment, model, options, &mut rng)
+    };
+    let found = episodes::run(environments, options.episodes, &run, on_episode)?;
+    let mut evaluation = summarize(model, &found);
     if model.config.layout.rewards {
+        let starts: Vec<Vec<f32>> =
+            found.outcomes.iter().map(|outcome| outcome.start.clone()).collect();
         let policies = &model.config.policies;
-        found.returns_of_data = returns_of_policies(environment, policies, &starts, options.seed)?;
+        evaluation.returns_of_data =
+            returns_of_policies(environments, policies, &starts, options.seed)?;
     }
-    Ok(found)
+    Ok(evaluation)
 }
 
-fn summarize(model: &TrajectoryModel, drives: &[Drive]) -> BeamEvaluation {
-    let layout = model.config.layout;
-    let searches = || drives.iter().flat_map(|drive| &drive.searches);
-    let plan_ms: Vec<f64> = searches().map(|search| f64::from(search.wall_ms)).collect();
-    let center = |dim: usize, token: u16| model.discretizer.center(dim, token);
-    let first = drives.iter().filter_map(|drive| drive.searches.first());
-    let spread = first.filter_map(|search| search.tree.spread(&center)).map(f64::from);
-    let per_token = searches().filter_map(|search| {
-        let tokens = search.tree.nodes.get(search.tree.best?)?.depth + 1;
-        Some(f64::from(search.plan.log_prob) / f64::from(tokens))
-    });
-    let total = |drive: &Drive| drive.rewards.iter().map(|r| f64::from(*r)).sum::<f64>();
+fn episode(
+    environment: &mut dyn Environment,
+    model: &TrajectoryModel,
+    options: &BeamEvalOptions,
+    rng: &mut Rng,
+) -> Result<Outcome, PlanError> {
+    environment.set_goal(&environment.default_goal())?;
+    environment.reset(rng);
+    if options.multi {
+        environment.randomize_goal(rng);
+    }
+    let request = DriveRequest {
+        start: environment.state(),
+        goal: environment.goal(),
+        beam: options.beam.clone(),
+        control: options.control.clone(),
+        seed: rng.below(usize::MAX) as u64,
+        edits: Vec::new(),
+        shows_pruned: false,
+        max_steps: environment.spec().max_steps,
+    };
+    let go_on = &mut |_: DriveEvent| ControlFlow::Continue(());
+    let found = drive(environment, model, &request, None, go_on)?;
+    let found = found.ok_or_else(|| PlanError::Request("the episode was broken off".into()))?;
+    Ok(Outcome::of(model, request.start, &found))
+}
+
+fn summarize(model: &TrajectoryModel, found: &Episodes<Outcome>) -> BeamEvaluation {
+    let (layout, outcomes) = (model.config.layout, &found.outcomes);
+    let arrivals = || outcomes.iter().map(|outcome| outcome.arrival_step);
     let has_goal = layout.goals > 0;
     BeamEvaluation {
-        episodes: drives.len(),
+        episodes: outcomes.len(),
         reach_rate: has_goal
-            .then(|| Estimate::share(drives.iter().map(|drive| drive.arrival_step.is_some())))
+            .then(|| Estimate::share(arrivals().map(|step| step.is_some())))
             .flatten(),
-        arrival_steps: Estimate::of(
-            drives.iter().filter_map(|drive| drive.arrival_step).map(|step| step as f64),
-        ),
-        total_reward: layout.rewards.then(|| Estimate::of(drives.iter().map(total))).flatten(),
+        arrival_steps: Estimate::of(arrivals().flatten().map(|step| step as f64)),
+        total_reward: layout
+            .rewards
+            .then(|| Estimate::of(outcomes.iter().map(|outcome| outcome.total)))
+            .flatten(),
         returns_of_data: Vec::new(),
-        log_prob_per_token: Estimate::of(per_token),
-        spread: Estimate::of(spread),
-        plan_ms: PlanTimes {
-            p50: quantile(&plan_ms, 0.5).unwrap_or(0.0),
-            p95: quantile(&plan_ms, 0.95).unwrap_or(0.0),
-        },
+        log_prob_per_token: Estimate::of(
+            outcomes.iter().flat_map(|outcome| outcome.log_probs.iter().copied()),
+        ),
+        spread: Estimate::of(outcomes.iter().filter_map(|outcome| outcome.spread)),
+        plan_ms: PlanTimes::of(found.alone().flat_map(|o| o.plan_ms.iter().copied())),
     }
 }

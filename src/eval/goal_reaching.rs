@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::episodes::{self, Episodes};
 use super::statistics::{Estimate, quantile};
 use crate::env::Environment;
 use crate::plan::{
@@ -64,13 +65,28 @@ pub struct Evaluation {
     pub plan_ms: PlanTimes,
 }
 
-/// Quantiles of planning time.
+/// Quantiles of planning time, over the episodes that had the machine to
+/// themselves: the first tenth of those that run several at a time.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct PlanTimes {
     /// Median.
     pub p50: f64,
     /// 95th percentile.
     pub p95: f64,
+    /// Plans timed.
+    pub n: usize,
+}
+
+impl PlanTimes {
+    /// Of plans that took so many milliseconds; zeros without plans.
+    pub(super) fn of(plan_ms: impl IntoIterator<Item = f64>) -> Self {
+        let plan_ms: Vec<f64> = plan_ms.into_iter().collect();
+        Self {
+            p50: quantile(&plan_ms, 0.5).unwrap_or(0.0),
+            p95: quantile(&plan_ms, 0.95).unwrap_or(0.0),
+            n: plan_ms.len(),
+        }
+    }
 }
 
 /// One episode.
@@ -86,30 +102,29 @@ struct Outcome {
     plan_ms: Vec<f64>,
 }
 
-/// Run `options.episodes` episodes; `on_episode` hears how many are done and
-/// may stop early, which keeps those that are.
+/// Run `options.episodes` episodes, one per environment at a time;
+/// `on_episode` hears how many are done and may stop early, which keeps the
+/// first ones that are. How many environments there are changes how long it
+/// takes, and no number but times.
 ///
 /// # Errors
-/// A failing model or a request the planner refuses.
+/// A failing model, a request the planner refuses, or no environment.
 pub fn evaluate(
-    environment: &mut dyn Environment,
+    environments: &mut [Box<dyn Environment>],
     planner: &Planner,
     options: &EvalOptions,
     on_episode: &mut dyn FnMut(usize) -> ControlFlow<()>,
 ) -> Result<Evaluation, PlanError> {
-    let mut outcomes = Vec::with_capacity(options.episodes);
-    for index in 0..options.episodes {
+    let run = |environment: &mut dyn Environment, index: usize| {
         let mut rng = Rng::stream(options.seed, &format!("episode {index}"));
-        outcomes.push(episode(environment, planner, options, &mut rng)?);
-        if on_episode(index + 1).is_break() {
-            break;
-        }
-    }
-    Ok(summarize(&outcomes))
+        episode(environment, planner, options, &mut rng)
+    };
+    let found = episodes::run(environments, options.episodes, &run, on_episode)?;
+    Ok(summarize(&found))
 }
 
-fn summarize(outcomes: &[Outcome]) -> Evaluation {
-    let plan_ms: Vec<f64> = outcomes.iter().flat_map(|o| o.plan_ms.iter().copied()).collect();
+fn summarize(found: &Episodes<Outcome>) -> Evaluation {
+    let outcomes = &found.outcomes;
     Evaluation {
         episodes: outcomes.len(),
         score: Estimate::of(outcomes.iter().filter_map(|o| o.score)),
@@ -120,10 +135,7 @@ fn summarize(outcomes: &[Outcome]) -> Evaluation {
         collision_rate: Estimate::share(outcomes.iter().map(|o| o.collides)),
         contact_share: Estimate::of(outcomes.iter().map(|o| o.contact_share)),
         arrival_steps: Estimate::of(outcomes.iter().filter_map(|o| o.arrival).map(|s| s as f64)),
-        plan_ms: PlanTimes {
-            p50: quantile(&plan_ms, 0.5).unwrap_or(0.0),
-            p95: quantile(&plan_ms, 0.95).unwrap_or(0.0),
-        },
+        plan_ms: PlanTimes::of(found.alone().flat_map(|o| o.plan_ms.iter().copied())),
     }
 }
 

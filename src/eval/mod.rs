@@ -3,6 +3,7 @@
 
 pub mod beam;
 pub mod dream;
+mod episodes;
 pub mod gamma;
 mod goal_reaching;
 pub mod occupancy;
@@ -10,5 +11,5 @@ pub mod returns;
 mod statistics;
 pub mod transport;
 
-pub use goal_reaching::{EvalOptions, Evaluation, evaluate};
+pub use goal_reaching::{EvalOptions, Evaluation, PlanTimes, evaluate};
 pub use statistics::{Estimate, quantile};

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::episodes;
 use super::goal_reaching::{EvalOptions, PlanTimes};
-use super::statistics::{Estimate, quantile};
+use super::statistics::Estimate;
 use crate::env::{EnvError, Environment};
 use crate::plan::{PlanError, PlanRequest, Planner, Pursuit, PursuitEvent};
 use crate::rng::Rng;
@@ -45,74 +46,86 @@ pub struct PolicyReturn {
     pub total_reward: Estimate,
 }
 
-/// Run `options.episodes` episodes; `on_episode` hears how many are done and
-/// may stop early, which keeps those that are.
+/// One episode.
+struct Outcome {
+    start: Vec<f32>,
+    total: f64,
+    /// Predicted of the first plan, and earned over its horizon.
+    first: Option<[f64; 2]>,
+    plan_ms: Vec<f64>,
+}
+
+/// Run `options.episodes` episodes, one per environment at a time;
+/// `on_episode` hears how many are done and may stop early, which keeps the
+/// first ones that are. How many environments there are changes how long it
+/// takes, and no number but times.
 ///
 /// # Errors
-/// A failing model, or an environment that refuses its own states.
+/// A failing model, environments that refuse their own states, or none.
 pub fn evaluate_returns(
-    environment: &mut dyn Environment,
+    environments: &mut [Box<dyn Environment>],
     planner: &Planner,
     options: &EvalOptions,
     on_episode: &mut dyn FnMut(usize) -> ControlFlow<()>,
 ) -> Result<ReturnEvaluation, PlanError> {
-    let (mut totals, mut starts, mut plan_ms) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut predicted, mut realized) = (Vec::new(), Vec::new());
-    let discount = planner.diffuser().guide().map(|guide| guide.config().discount);
-    for index in 0..options.episodes {
+    let run = |environment: &mut dyn Environment, index: usize| {
         let mut rng = Rng::stream(options.seed, &format!("episode {index}"));
-        environment.reset(&mut rng);
-        let request = PlanRequest {
-            start: environment.state(),
-            goal: Vec::new(),
-            via: Vec::new(),
-            settings: options.settings.clone(),
-            seed: rng.below(usize::MAX) as u64,
-            near_duration: None,
-        };
-        starts.push(request.start.clone());
-        let film =
-            planner.plan(0, Arc::new(request.clone()), &mut |_| ControlFlow::Continue(()))?;
-        let Some(film) = film else { break };
-        let Some(plan) = film.plan.clone() else { break };
-        plan_ms.push(f64::from(film.wall_ms));
-        let horizon = plan.duration_steps as usize + 1;
-        let task = Pursuit { film_id: 0, plan, request: &request, control: &options.control };
-        let rollout = planner.pursue(environment, task, &mut |event| {
-            if let PursuitEvent::Replanned(film) = event {
-                plan_ms.push(f64::from(film.wall_ms));
-            }
-            ControlFlow::Continue(())
-        })?;
-        totals.push(rollout.rewards.iter().map(|reward| f64::from(*reward)).sum::<f64>());
-        let chosen = film.chosen.and_then(|chosen| film.candidates.get(chosen));
-        if let (Some(discount), Some(value)) =
-            (discount, chosen.and_then(|chosen| chosen.predicted_return))
-        {
-            predicted.push(f64::from(value));
-            let discounted = rollout.rewards.iter().take(horizon).enumerate();
-            realized.push(
-                discounted
-                    .map(|(k, reward)| f64::from(discount).powi(k as i32) * f64::from(*reward))
-                    .sum(),
-            );
-        }
-        if on_episode(index + 1).is_break() {
-            break;
-        }
-    }
+        episode(environment, planner, options, &mut rng)
+    };
+    let found = episodes::run(environments, options.episodes, &run, on_episode)?;
+    let outcomes = &found.outcomes;
+    let starts: Vec<Vec<f32>> = outcomes.iter().map(|outcome| outcome.start.clone()).collect();
     let policies = &planner.diffuser().config.policies;
+    let firsts = || outcomes.iter().filter_map(|outcome| outcome.first);
     Ok(ReturnEvaluation {
-        episodes: totals.len(),
-        total_reward: Estimate::of(totals),
-        predicted: Estimate::of(predicted),
-        realized: Estimate::of(realized),
-        returns_of_data: returns_of_policies(environment, policies, &starts, options.seed)?,
-        plan_ms: PlanTimes {
-            p50: quantile(&plan_ms, 0.5).unwrap_or(0.0),
-            p95: quantile(&plan_ms, 0.95).unwrap_or(0.0),
-        },
+        episodes: outcomes.len(),
+        total_reward: Estimate::of(outcomes.iter().map(|outcome| outcome.total)),
+        predicted: Estimate::of(firsts().map(|[predicted, _]| predicted)),
+        realized: Estimate::of(firsts().map(|[_, realized]| realized)),
+        returns_of_data: returns_of_policies(environments, policies, &starts, options.seed)?,
+        plan_ms: PlanTimes::of(found.alone().flat_map(|o| o.plan_ms.iter().copied())),
     })
+}
+
+fn episode(
+    environment: &mut dyn Environment,
+    planner: &Planner,
+    options: &EvalOptions,
+    rng: &mut Rng,
+) -> Result<Outcome, PlanError> {
+    environment.reset(rng);
+    let start = environment.state();
+    let request = PlanRequest {
+        start: start.clone(),
+        goal: Vec::new(),
+        via: Vec::new(),
+        settings: options.settings.clone(),
+        seed: rng.below(usize::MAX) as u64,
+        near_duration: None,
+    };
+    let nothing = || PlanError::Request("the planner drew no candidate".into());
+    let film = planner.plan(0, Arc::new(request.clone()), &mut |_| ControlFlow::Continue(()))?;
+    let film = film.ok_or_else(nothing)?;
+    let plan = film.plan.clone().ok_or_else(nothing)?;
+    let mut plan_ms = vec![f64::from(film.wall_ms)];
+    let horizon = plan.duration_steps as usize + 1;
+    let task = Pursuit { film_id: 0, plan, request: &request, control: &options.control };
+    let rollout = planner.pursue(environment, task, &mut |event| {
+        if let PursuitEvent::Replanned(film) = event {
+            plan_ms.push(f64::from(film.wall_ms));
+        }
+        ControlFlow::Continue(())
+    })?;
+    let chosen = film.chosen.and_then(|chosen| film.candidates.get(chosen));
+    let predicted = chosen.and_then(|chosen| chosen.predicted_return);
+    let discount = planner.diffuser().guide().map(|guide| f64::from(guide.config().discount));
+    let first = discount.zip(predicted).map(|(discount, predicted)| {
+        let rewards = rollout.rewards.iter().take(horizon).enumerate();
+        let earned = rewards.map(|(k, reward)| discount.powi(k as i32) * f64::from(*reward));
+        [f64::from(predicted), earned.sum()]
+    });
+    let total = rollout.rewards.iter().map(|reward| f64::from(*reward)).sum();
+    Ok(Outcome { start, total, first, plan_ms })
 }
 
 /// What policies earn over whole episodes from these starts.
@@ -120,12 +133,13 @@ pub fn evaluate_returns(
 /// # Errors
 /// An unknown policy, or a start the environment refuses.
 pub(super) fn returns_of_policies(
-    environment: &mut dyn Environment,
+    environments: &mut [Box<dyn Environment>],
     policies: &[String],
     starts: &[Vec<f32>],
     seed: u64,
 ) -> Result<Vec<PolicyReturn>, EnvError> {
     let mut found = Vec::new();
+    let Some(environment) = environments.first_mut() else { return Ok(found) };
     for id in policies {
         let policy = environment.policy(id)?;
         let mut rng = Rng::stream(seed, &format!("returns of {id}"));

@@ -45,6 +45,13 @@ pub struct ChosenDevice {
     pub reason: String,
 }
 
+impl ChosenDevice {
+    /// Whether it is the processor.
+    pub fn is_cpu(&self) -> bool {
+        self.device == Device::flex()
+    }
+}
+
 /// Why the device asked for cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {

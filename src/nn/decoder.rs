@@ -15,6 +15,7 @@
 
 mod attention;
 mod cache;
+mod crew;
 mod forward;
 mod kernels;
 mod pack;
@@ -24,9 +25,9 @@ mod wide;
 
 pub use cache::Cache;
 
-use attention::HeadLayout;
+use attention::{HeadLayout, View};
 use cache::{LayerStore, Part};
-use forward::{Map, View};
+use forward::Map;
 use pack::Packed;
 
 use crate::data::tokens::TokenLayout;
@@ -128,13 +129,14 @@ impl Decoder {
         let dim = position % self.dims();
         let forgets = self.shape.markov && dim == 0;
         let attended = if forgets { self.shape.layout.goals } else { cache.attended() };
-        cache.reorder(parents, attended);
+        let order = cache.reorder(parents, attended);
+        let tokens: Vec<u16> = order.iter().map(|row| tokens[*row]).collect();
 
         let visible = self.visible(position);
         let mut logits = vec![0.0; parents.len() * pitch];
         let share = share(parents.len());
         let (parts, lineage) = cache.parts(parents.len(), share, 1);
-        run(jobs(parts, &mut logits, share, pitch, None), &|job| {
+        crew::run(jobs(parts, &mut logits, share, pitch, None), &|job| {
             let Job { part: Part { scratch, mut layers }, first, logits, .. } = job;
             let tokens = &tokens[first..first + logits.len() / pitch];
             scratch.resize(tokens.len(), width, self.heads.lanes);
@@ -152,7 +154,11 @@ impl Decoder {
             self.predict(&scratch.x, dim, &mut scratch.normal, logits);
         });
         cache.keep_step(visible);
-        logits
+        let mut ordered = vec![0.0; logits.len()];
+        for (logits, row) in logits.chunks_exact(pitch).zip(order) {
+            ordered[row * pitch..(row + 1) * pitch].copy_from_slice(logits);
+        }
+        ordered
     }
 
     /// Logits `[tokens, V + 1]` after every token of one row.
@@ -235,7 +241,7 @@ impl Decoder {
         let mut logits = vec![0.0; rows.len() * pitch];
         let share = share(rows.len() * len).div_ceil(len);
         let (parts, _) = cache.parts(rows.len(), share, len);
-        run(jobs(parts, &mut logits, share, pitch, map), &|mut job| {
+        crew::run(jobs(parts, &mut logits, share, pitch, map), &|mut job| {
             let share = job.logits.len() / pitch;
             self.read_share(&rows[job.first..job.first + share], wanted, &mut job);
         });
@@ -293,7 +299,7 @@ impl Decoder {
 
 /// Rows per thread.
 fn share(rows: usize) -> usize {
-    rows.max(1).div_ceil(rayon::current_num_threads()).next_multiple_of(THREAD_ROWS)
+    rows.max(1).div_ceil(crew::hands()).next_multiple_of(THREAD_ROWS)
 }
 
 fn jobs<'a>(
@@ -309,21 +315,4 @@ fn jobs<'a>(
         .enumerate()
         .map(|(index, (part, logits))| Job { part, first: index * share, logits, map: map.take() })
         .collect()
-}
-
-/// Do all jobs at once, the first on this thread: it would otherwise sleep,
-/// and waking it again is what a short job cannot afford.
-fn run<'a>(jobs: Vec<Job<'a>>, work: &(impl Fn(Job<'a>) + Sync)) {
-    let mut jobs = jobs.into_iter();
-    let first = jobs.next();
-    if jobs.len() == 0 {
-        first.into_iter().for_each(work);
-        return;
-    }
-    rayon::in_place_scope(|scope| {
-        for job in jobs {
-            scope.spawn(move |_| work(job));
-        }
-        first.into_iter().for_each(work);
-    });
 }

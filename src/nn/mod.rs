@@ -12,6 +12,7 @@ pub mod init;
 pub mod layers;
 pub mod mixer;
 pub mod mlp;
+pub mod softmax;
 pub mod spline_flow;
 pub mod temporal_encoder;
 pub mod temporal_unet;

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use anyhow::{Context, bail};
 use serde::Serialize;
 
-use super::{Eval, record};
+use super::{Eval, environments, record, times};
 use crate::eval::Estimate;
 use crate::eval::beam::{BeamEvalOptions, BeamEvaluation, evaluate_beam};
 use crate::lab::Scene;
@@ -32,7 +32,7 @@ impl Eval {
         &self,
         name: &str,
         scene: &Scene,
-        opened: &mut Opened,
+        opened: &Opened,
         device: &str,
     ) -> anyhow::Result<BeamRow> {
         let OpenedModel::Trajectory(model) = &opened.model else {
@@ -48,8 +48,9 @@ impl Eval {
             control: scene.control.clone(),
         };
         let bar = crate::cli::progress_bar(options.episodes as u64, "evaluating", self.json);
-        let environment = opened.environment.as_mut();
-        let evaluation = evaluate_beam(environment, model, &options, &mut |done| {
+        // Searches run on the processor whatever the device.
+        let mut environments = environments(scene, true)?;
+        let evaluation = evaluate_beam(&mut environments, model, &options, &mut |done| {
             bar.set_position(done as u64);
             ControlFlow::Continue(())
         })
@@ -122,9 +123,6 @@ impl BeamRow {
         if let Some(Estimate { mean, se, .. }) = e.spread {
             println!("  {:<34}{mean:>8.3} ± {se:.3}", "width of the beam");
         }
-        println!(
-            "  {:<34}{:>8.0} ms median, {:.0} ms at the 95th percentile",
-            "one search", e.plan_ms.p50, e.plan_ms.p95
-        );
+        println!("  {:<34}{}", "one search", times(&e.plan_ms));
     }
 }

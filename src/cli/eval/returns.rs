@@ -5,10 +5,11 @@ use std::ops::ControlFlow;
 use anyhow::{Context, bail};
 use serde::Serialize;
 
-use super::{Eval, record};
+use super::{Eval, environments, record, times};
 use crate::eval::returns::{ReturnEvaluation, evaluate_returns};
 use crate::eval::{Estimate, EvalOptions};
 use crate::lab::Scene;
+use crate::lab::device::ChosenDevice;
 use crate::lab::open::{Opened, OpenedModel};
 use crate::plan::{ControlSettings, PlanSettings, Replan};
 
@@ -31,8 +32,8 @@ impl Eval {
         &self,
         name: &str,
         scene: &Scene,
-        opened: &mut Opened,
-        device: &str,
+        opened: &Opened,
+        device: &ChosenDevice,
     ) -> anyhow::Result<ReturnRow> {
         let OpenedModel::Diffuser(planner) = &opened.model else {
             bail!("{name} does not denoise");
@@ -45,8 +46,8 @@ impl Eval {
             control: scene.control.clone(),
         };
         let bar = crate::cli::progress_bar(options.episodes as u64, "evaluating", self.json);
-        let environment = opened.environment.as_mut();
-        let evaluation = evaluate_returns(environment, planner, &options, &mut |done| {
+        let mut environments = environments(scene, device.is_cpu())?;
+        let evaluation = evaluate_returns(&mut environments, planner, &options, &mut |done| {
             bar.set_position(done as u64);
             ControlFlow::Continue(())
         })
@@ -60,7 +61,7 @@ impl Eval {
             seed: self.seed,
             preset: planner.diffuser().config.preset.name(),
             weights: opened.hash.clone(),
-            device: device.to_owned(),
+            device: device.name.clone(),
         };
         if !self.json {
             row.show();
@@ -110,9 +111,6 @@ impl ReturnRow {
         }
         line("predicted of the first plan", e.predicted);
         line("earned over its horizon", e.realized);
-        println!(
-            "  {:<34}{:>8.0} ms median, {:.0} ms at the 95th percentile",
-            "planning", e.plan_ms.p50, e.plan_ms.p95
-        );
+        println!("  {:<34}{}", "planning", times(&e.plan_ms));
     }
 }

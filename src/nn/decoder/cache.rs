@@ -2,7 +2,7 @@
 //! row descends from.
 
 use super::attention::Weights;
-use super::wide::{LANES, Lanes};
+use super::wide::{Buffer, LANES, Lanes};
 
 /// What one search has read so far. Its allocations outlive the search.
 ///
@@ -12,7 +12,7 @@ use super::wide::{LANES, Lanes};
 #[derive(Default)]
 pub struct Cache {
     /// Per layer `[slots, pitch]`.
-    layers: Vec<Vec<Lanes>>,
+    layers: Vec<Buffer>,
     /// Lanes per slot.
     pitch: usize,
     used: usize,
@@ -20,6 +20,9 @@ pub struct Cache {
     /// `attended` count.
     lineage: Vec<u32>,
     spare: Vec<u32>,
+    /// Where each row lies: rows with a common past lie together, so that what
+    /// one reads of it is still at hand for the next.
+    places: Vec<usize>,
     stride: usize,
     attended: usize,
     rows: usize,
@@ -31,15 +34,15 @@ pub struct Cache {
 #[derive(Default)]
 pub struct Scratch {
     /// Residual stream `[rows, width]`.
-    pub x: Vec<f32>,
+    pub x: Buffer,
     /// Normalized `[rows, width]`.
-    pub normal: Vec<f32>,
+    pub normal: Buffer,
     /// Queries, padded.
-    pub query: Vec<Lanes>,
+    pub query: Buffer,
     /// What attention returns, padded.
-    pub mixed: Vec<Lanes>,
+    pub mixed: Buffer,
     /// Inside the perceptron `[rows, 4 width]`.
-    pub hidden: Vec<f32>,
+    pub hidden: Buffer,
     /// Attention's own.
     pub weights: Weights,
 }
@@ -47,11 +50,11 @@ pub struct Scratch {
 impl Scratch {
     /// Make room for `rows` rows.
     pub fn resize(&mut self, rows: usize, width: usize, lanes: usize) {
-        self.x.resize(rows * width, 0.0);
-        self.normal.resize(rows * width, 0.0);
-        self.query.resize(rows * lanes, [0.0; LANES]);
-        self.mixed.resize(rows * lanes, [0.0; LANES]);
-        self.hidden.resize(4 * rows * width, 0.0);
+        self.x.resize(rows * width);
+        self.normal.resize(rows * width);
+        self.query.resize(rows * lanes * LANES);
+        self.mixed.resize(rows * lanes * LANES);
+        self.hidden.resize(4 * rows * width);
     }
 }
 
@@ -116,7 +119,7 @@ impl Cache {
     pub fn clear(&mut self, layers: usize, pitch: usize, stride: usize) {
         if !self.fits(layers, pitch) {
             self.layers.clear();
-            self.layers.resize(layers, Vec::new());
+            self.layers.resize_with(layers, Buffer::default);
         }
         (self.pitch, self.stride) = (pitch, stride);
         (self.used, self.attended, self.rows, self.len) = (0, 0, 0, 0);
@@ -142,10 +145,11 @@ impl Cache {
             .map(|scratch| Part { scratch, layers: Vec::with_capacity(self.layers.len()) })
             .collect();
         for layer in &mut self.layers {
-            if layer.len() < needed {
-                layer.resize(needed.max(layer.len() + layer.len() / 2), [0.0; LANES]);
+            if layer.lanes().len() < needed {
+                let room = layer.lanes().len();
+                layer.resize(needed.max(room + room / 2) * LANES);
             }
-            let (old, new) = layer[..needed].split_at_mut(self.used * self.pitch);
+            let (old, new) = layer.lanes_mut()[..needed].split_at_mut(self.used * self.pitch);
             let owns = new.chunks_mut(share * per_row * self.pitch);
             for (part, own) in parts.iter_mut().zip(owns) {
                 part.layers.push(LayerStore { old, own });
@@ -174,22 +178,30 @@ impl Cache {
             }
         }
         self.attended = goals + attended.len();
+        self.places = (0..rows).collect();
         (self.rows, self.len) = (rows, len);
         self.used += rows * len;
     }
 
     /// Row `i` becomes a copy of old row `parents[i]` that remembers its first
-    /// `attended` slots.
-    pub fn reorder(&mut self, parents: &[usize], attended: usize) {
+    /// `attended` slots. Returns the rows as they now lie.
+    pub fn reorder(&mut self, parents: &[usize], attended: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..parents.len()).collect();
+        order.sort_by_key(|row| self.places[parents[*row]]);
         self.spare.clear();
         self.spare.resize(parents.len() * self.stride, 0);
-        for (slots, parent) in self.spare.chunks_exact_mut(self.stride).zip(parents) {
-            let from = &self.lineage[parent * self.stride..][..attended];
+        for (slots, row) in self.spare.chunks_exact_mut(self.stride).zip(&order) {
+            let from = &self.lineage[self.places[parents[*row]] * self.stride..][..attended];
             slots[..attended].copy_from_slice(from);
         }
         std::mem::swap(&mut self.lineage, &mut self.spare);
+        self.places.resize(parents.len(), 0);
+        for (place, row) in order.iter().enumerate() {
+            self.places[*row] = place;
+        }
         self.attended = attended;
         self.rows = parents.len();
+        order
     }
 
     /// One more token per row; `visible` when later tokens attend to it.

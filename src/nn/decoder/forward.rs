@@ -1,18 +1,9 @@
 //! One block of rows through the network.
 
 use super::Decoder;
-use super::attention::{HeadLayout, Run, Weights, attend};
+use super::attention::{HeadLayout, Stores, View, Weights, attend};
 use super::cache::{LayerStore, Scratch};
 use super::kernels::{gelu, normalize};
-
-/// The slots one row attends to, of those read earlier and of its own block.
-#[derive(Clone, Copy)]
-pub struct View<'a> {
-    /// Read earlier.
-    pub old: &'a [u32],
-    /// Written by the block itself.
-    pub own: &'a [u32],
-}
 
 /// Attention weights `[layers, heads, side, side]`, entered block by block.
 pub struct Map {
@@ -25,13 +16,32 @@ pub struct Map {
 }
 
 impl Map {
-    fn record(&mut self, layer: usize, row: usize, view: &View, attended: (&HeadLayout, &Weights)) {
-        let (layout, weights) = attended;
+    /// Enter a group of rows, of which `row` is the first.
+    fn record(
+        &mut self,
+        layer: usize,
+        row: usize,
+        views: &[View],
+        attended: (&HeadLayout, &Weights),
+    ) {
+        for (nth, view) in views.iter().enumerate() {
+            self.record_row(layer, [row, nth], view, attended);
+        }
+    }
+
+    fn record_row(
+        &mut self,
+        layer: usize,
+        [group, nth]: [usize; 2],
+        view: &View,
+        (layout, weights): (&HeadLayout, &Weights),
+    ) {
+        let row = group + nth;
         let own = view.own.iter().map(|slot| self.first + *slot as usize);
         for (index, column) in view.old.iter().map(|slot| *slot as usize).chain(own).enumerate() {
             for head in 0..layout.heads {
                 let line = (layer * layout.heads + head) * self.side + self.first + row;
-                self.values[line * self.side + column] = weights.get(layout, index, head);
+                self.values[line * self.side + column] = weights.get(layout, index, [nth, head]);
             }
         }
     }
@@ -80,18 +90,18 @@ impl Decoder {
         let Scratch { x, normal, query, mixed, hidden, weights } = scratch;
         for (layer, (block, store)) in self.packed.blocks.iter().zip(layers).enumerate() {
             normalize(x, width, normal);
-            block.query.apply(normal, query.as_flattened_mut());
+            block.query.apply(normal, query);
             block.memory.apply(normal, store.own.as_flattened_mut());
-            let rows = query.chunks_exact(lanes).zip(mixed.chunks_exact_mut(lanes));
-            for (row, ((query, mixed), view)) in rows.zip(views).enumerate() {
-                let old = Run { store: store.old, slots: view.old };
-                let own = Run { store: store.own, slots: view.own };
-                attend(&self.heads, query, [old, own], weights, mixed);
+            let (group, stores) = (self.heads.rows(), Stores { old: store.old, own: store.own });
+            let mixed_rows = mixed.lanes_mut().chunks_mut(group * lanes);
+            let rows = query.lanes().chunks(group * lanes).zip(mixed_rows);
+            for (nth, ((query, mixed), views)) in rows.zip(views.chunks(group)).enumerate() {
+                attend(&self.heads, query, views, stores, weights, mixed);
                 if let Some(map) = &mut map {
-                    map.record(layer, row, view, (&self.heads, weights));
+                    map.record(layer, nth * group, views, (&self.heads, weights));
                 }
             }
-            block.proj.add(mixed.as_flattened(), x);
+            block.proj.add(mixed, x);
             normalize(x, width, normal);
             block.expand.apply(normal, hidden);
             gelu(hidden);

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use multiversion::multiversion;
 
-use super::wide::{Kernel, LANES, Lanes, Simd, dispatch};
+use super::wide::{Buffer, Kernel, LANES, Lanes, Simd, dispatch};
 
 /// Columns of one panel of packed weights.
 pub const PANEL: usize = 2 * LANES;
@@ -20,7 +20,7 @@ const EPSILON: f32 = 1e-5;
 pub struct Linear {
     inputs: usize,
     outputs: usize,
-    panels: Vec<Lanes>,
+    panels: Buffer,
     bias: Vec<Lanes>,
 }
 
@@ -33,14 +33,14 @@ impl Linear {
         bias: impl Fn(usize) -> f32,
     ) -> Self {
         let columns = outputs.next_multiple_of(PANEL);
-        let mut panels = vec![[0.0; LANES]; inputs * columns / LANES];
+        let mut panels = Buffer::default();
+        panels.resize(inputs * columns);
         let mut packed_bias = vec![[0.0; LANES]; columns / LANES];
         for output in 0..outputs {
             let (panel, column) = (output / PANEL, output % PANEL);
-            let (half, lane) = (column / LANES, column % LANES);
-            packed_bias[output / LANES][lane] = bias(output);
+            packed_bias[output / LANES][output % LANES] = bias(output);
             for input in 0..inputs {
-                panels[2 * (panel * inputs + input) + half][lane] = weight(output, input);
+                panels[(panel * inputs + input) * PANEL + column] = weight(output, input);
             }
         }
         Self { inputs, outputs, panels, bias: packed_bias }
@@ -75,7 +75,7 @@ impl<const ADD: bool> Kernel for Multiply<'_, ADD> {
         let Self { map, x, out } = self;
         let rows = x.len() / map.inputs;
         assert!(x.len() == rows * map.inputs && out.len() == rows * map.outputs);
-        for (index, panel) in map.panels.chunks_exact(2 * map.inputs).enumerate() {
+        for (index, panel) in map.panels.lanes().chunks_exact(2 * map.inputs).enumerate() {
             let bias = [&map.bias[2 * index], &map.bias[2 * index + 1]];
             let columns = index * PANEL..map.outputs.min((index + 1) * PANEL);
             let mut row = 0;
@@ -128,6 +128,14 @@ impl<S: Simd> Tile<'_, S> {
             }
         }
         for (row, sums) in sums.into_iter().enumerate() {
+            let whole = out[row * pitch..][columns.clone()].as_chunks_mut::<LANES>().0;
+            if let [first, second] = whole {
+                for (sum, out) in sums.into_iter().zip([first, second]) {
+                    let sum = if ADD { simd.add(simd.load(out), sum) } else { sum };
+                    simd.store(sum, out);
+                }
+                continue;
+            }
             let mut lanes = [[0.0; LANES]; 2];
             simd.store(sums[0], &mut lanes[0]);
             simd.store(sums[1], &mut lanes[1]);
@@ -142,40 +150,106 @@ impl<S: Simd> Tile<'_, S> {
 
 /// Rows of `x` `[rows, width]` with mean 0 and variance 1: layer
 /// normalization without its affine map, which the next product has absorbed.
-#[multiversion(targets("x86_64+avx512f+avx512vl+fma", "x86_64+avx2+fma"))]
 pub fn normalize(x: &[f32], width: usize, out: &mut [f32]) {
-    for (x, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
-        let count = width as f32;
-        let mean = sum(x, |value| value) / count;
-        let variance = sum(x, |value| (value - mean) * (value - mean)) / count;
-        let scale = 1.0 / (variance + EPSILON).sqrt();
-        for (out, x) in out.iter_mut().zip(x) {
-            *out = (x - mean) * scale;
+    dispatch(Normalize { x, width, out });
+}
+
+struct Normalize<'a> {
+    x: &'a [f32],
+    width: usize,
+    out: &'a mut [f32],
+}
+
+impl Kernel for Normalize<'_> {
+    type Output = ();
+
+    /// Four rows at a time: their sums share registers, and none waits for
+    /// another's.
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        const ROWS: usize = 4;
+        let Self { x, width, out } = self;
+        let (mut x, mut out) = (x, out);
+        while x.len() >= ROWS * width && width.is_multiple_of(LANES) {
+            let (head, tail) = x.split_at(ROWS * width);
+            let (out_head, out_tail) = std::mem::take(&mut out).split_at_mut(ROWS * width);
+            standardize::<S, ROWS>(simd, head, width, out_head);
+            (x, out) = (tail, out_tail);
+        }
+        for (x, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
+            let count = width as f32;
+            let mean = sum(x, |value| value) / count;
+            let variance = sum(x, |value| (value - mean) * (value - mean)) / count;
+            let scale = 1.0 / (variance + EPSILON).sqrt();
+            for (out, x) in out.iter_mut().zip(x) {
+                *out = (x - mean) * scale;
+            }
         }
     }
+}
+
+/// [`Normalize`] for `ROWS` rows of whole [`Lanes`].
+#[inline(always)]
+fn standardize<S: Simd, const ROWS: usize>(simd: S, x: &[f32], width: usize, out: &mut [f32]) {
+    let (x, out) = (x.as_chunks::<LANES>().0, out.as_chunks_mut::<LANES>().0);
+    let (lanes, count) = (width / LANES, width as f32);
+    let mut sums = [simd.splat(0.0); ROWS];
+    for lane in 0..lanes {
+        for row in 0..ROWS {
+            sums[row] = simd.add(sums[row], simd.load(&x[row * lanes + lane]));
+        }
+    }
+    let means = per_row::<S, ROWS>(simd, sums).map(|sum| sum / count);
+    let mut sums = [simd.splat(0.0); ROWS];
+    for lane in 0..lanes {
+        for row in 0..ROWS {
+            let off = simd.add(simd.load(&x[row * lanes + lane]), simd.splat(-means[row]));
+            sums[row] = simd.fma(off, off, sums[row]);
+        }
+    }
+    let squares = per_row::<S, ROWS>(simd, sums);
+    let scales = squares.map(|sum| 1.0 / (sum / count + EPSILON).sqrt());
+    for lane in 0..lanes {
+        for row in 0..ROWS {
+            let (mean, scale) = (simd.splat(-means[row]), simd.splat(scales[row]));
+            let off = simd.add(simd.load(&x[row * lanes + lane]), mean);
+            simd.store(simd.fma(off, scale, simd.splat(0.0)), &mut out[row * lanes + lane]);
+        }
+    }
+}
+
+/// What each register's lanes sum to.
+#[inline(always)]
+fn per_row<S: Simd, const ROWS: usize>(simd: S, sums: [S::Wide; ROWS]) -> [f32; ROWS] {
+    let mut lanes = [0.0; LANES];
+    simd.store(simd.fold_rows(sums), &mut lanes);
+    let period = LANES / ROWS;
+    let mut half = period / 2;
+    while half > 0 {
+        for row in 0..ROWS {
+            for lane in 0..half {
+                lanes[row * period + lane] += lanes[row * period + lane + half];
+            }
+        }
+        half /= 2;
+    }
+    let mut out = [0.0; ROWS];
+    for (row, out) in out.iter_mut().enumerate() {
+        *out = lanes[row * period];
+    }
+    out
 }
 
 /// Sum of `f` in a fixed order that vectors can follow.
 #[inline(always)]
 fn sum(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     let mut lanes = [0.0; LANES];
-    let (chunks, rest) = x.as_chunks::<LANES>();
-    for chunk in chunks {
-        for lane in 0..LANES {
-            lanes[lane] += f(chunk[lane]);
+    for chunk in x.chunks(LANES) {
+        for (lane, value) in lanes.iter_mut().zip(chunk) {
+            *lane += f(*value);
         }
     }
-    for (lane, value) in lanes.iter_mut().zip(rest) {
-        *lane += f(*value);
-    }
-    let mut half = LANES / 2;
-    while half > 0 {
-        for lane in 0..half {
-            lanes[lane] += lanes[lane + half];
-        }
-        half /= 2;
-    }
-    lanes[0]
+    lanes.iter().sum()
 }
 
 /// `x <- x (1 + erf(x / sqrt 2)) / 2`, the exact GELU.
@@ -273,9 +347,9 @@ mod tests {
 
     #[test]
     fn normalized_rows_have_mean_zero_and_unit_variance() {
-        for width in [5, 16, 40] {
-            let mut out = vec![0.0; 3 * width];
-            normalize(&Rng::stream(2, "rows").normals(3 * width), width, &mut out);
+        for width in [5, 16, 40, 64] {
+            let mut out = vec![0.0; 6 * width];
+            normalize(&Rng::stream(2, "rows").normals(6 * width), width, &mut out);
             for row in out.chunks_exact(width) {
                 let mean = row.iter().sum::<f32>() / width as f32;
                 let variance = row.iter().map(|x| x * x).sum::<f32>() / width as f32;

@@ -5,11 +5,61 @@
 //! speed. A [`Simd`] value is the proof that its instructions exist, so the
 //! operations themselves are safe.
 
+use std::ops::{Deref, DerefMut};
+
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
 /// Numbers in one [`Simd::Wide`].
 pub const LANES: usize = 16;
 
 /// What a [`Simd::Wide`] holds.
 pub type Lanes = [f32; LANES];
+
+/// Numbers that begin on a cache line. Elsewhere every register read takes two
+/// lines, and reading is most of what attention does.
+#[derive(Default)]
+pub struct Buffer {
+    lines: Vec<Line>,
+    len: usize,
+}
+
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C, align(64))]
+struct Line(Lanes);
+
+impl Buffer {
+    /// Hold `len` numbers: new ones are 0, others stay.
+    pub fn resize(&mut self, len: usize) {
+        self.lines.resize(len.div_ceil(LANES), Line([0.0; LANES]));
+        self.len = len;
+    }
+
+    /// The numbers as whole [`Lanes`], the last one padded.
+    pub fn lanes(&self) -> &[Lanes] {
+        bytemuck::cast_slice(&self.lines)
+    }
+
+    /// The same, to be written.
+    pub fn lanes_mut(&mut self) -> &mut [Lanes] {
+        bytemuck::cast_slice_mut(&mut self.lines)
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        &self.lanes().as_flattened()[..self.len]
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        let len = self.len;
+        &mut self.lanes_mut().as_flattened_mut()[..len]
+    }
+}
 
 /// An instruction set, present on this machine.
 pub trait Simd: Copy {
@@ -38,19 +88,11 @@ pub trait Simd: Copy {
         self.load(&std::array::from_fn(|lane| values[lane % N]))
     }
 
-    /// Sums of every `N`-th lane; the inverse of [`Simd::repeat`], in a way.
+    /// Sums of every `n`-th lane of each of `N` registers, `n N` = [`LANES`],
+    /// one after another.
     #[inline(always)]
-    fn fold<const N: usize>(self, a: Self::Wide) -> [f32; N] {
-        let mut lanes = [0.0; LANES];
-        self.store(a, &mut lanes);
-        let mut half = LANES / 2;
-        while half >= N {
-            for lane in 0..half {
-                lanes[lane] += lanes[lane + half];
-            }
-            half /= 2;
-        }
-        std::array::from_fn(|lane| lanes[lane])
+    fn fold_rows<const N: usize>(self, rows: [Self::Wide; N]) -> Self::Wide {
+        fold_lanes(self, rows)
     }
 
     /// `e^a` for `a <= 0` to about 2 ulp, from `e^a = 2^n e^r` with `n =
@@ -69,6 +111,21 @@ pub trait Simd: Copy {
         }
         self.scale(p, n)
     }
+}
+
+/// [`Simd::fold_rows`] lane by lane.
+#[inline(always)]
+fn fold_lanes<S: Simd, const N: usize>(simd: S, rows: [S::Wide; N]) -> S::Wide {
+    let (mut lanes, mut sums) = ([0.0; LANES], [0.0; LANES]);
+    for (row, sums) in rows.into_iter().zip(sums.chunks_exact_mut(LANES / N)) {
+        simd.store(row, &mut lanes);
+        for part in lanes.chunks_exact(LANES / N) {
+            for (sum, lane) in sums.iter_mut().zip(part) {
+                *sum += lane;
+            }
+        }
+    }
+    simd.load(&sums)
 }
 
 /// Work to do with the best instructions there are.
@@ -143,145 +200,6 @@ impl Simd for Plain {
     }
 }
 
-#[cfg(target_arch = "x86_64")]
-mod x86 {
-    #![expect(unsafe_code, reason = "intrinsics; a value of the type proves that they exist")]
-
-    use std::arch::x86_64::*;
-
-    use super::{Kernel, LANES, Lanes, Simd};
-
-    /// AVX-512; made by [`with_avx512`] only.
-    #[derive(Clone, Copy)]
-    pub struct Avx512(());
-
-    /// AVX2 and FMA; made by [`with_avx2`] only.
-    #[derive(Clone, Copy)]
-    pub struct Avx2(());
-
-    #[target_feature(enable = "avx512f")]
-    pub fn with_avx512<K: Kernel>(kernel: K) -> K::Output {
-        kernel.run(Avx512(()))
-    }
-
-    #[target_feature(enable = "avx2,fma")]
-    pub fn with_avx2<K: Kernel>(kernel: K) -> K::Output {
-        kernel.run(Avx2(()))
-    }
-
-    // SAFETY, for all blocks below: the value exists only where its
-    // instructions do, and references to `LANES` numbers cover every access.
-    impl Simd for Avx512 {
-        type Wide = __m512;
-        const ROWS: usize = 8;
-
-        #[inline(always)]
-        fn load(self, from: &Lanes) -> __m512 {
-            unsafe { _mm512_loadu_ps(from.as_ptr()) }
-        }
-
-        #[inline(always)]
-        fn store(self, from: __m512, to: &mut Lanes) {
-            unsafe { _mm512_storeu_ps(to.as_mut_ptr(), from) }
-        }
-
-        #[inline(always)]
-        fn splat(self, value: f32) -> __m512 {
-            unsafe { _mm512_set1_ps(value) }
-        }
-
-        #[inline(always)]
-        fn fma(self, a: __m512, b: __m512, c: __m512) -> __m512 {
-            unsafe { _mm512_fmadd_ps(a, b, c) }
-        }
-
-        #[inline(always)]
-        fn add(self, a: __m512, b: __m512) -> __m512 {
-            unsafe { _mm512_add_ps(a, b) }
-        }
-
-        #[inline(always)]
-        fn max(self, a: __m512, b: __m512) -> __m512 {
-            unsafe { _mm512_max_ps(a, b) }
-        }
-
-        #[inline(always)]
-        fn scale(self, a: __m512, n: __m512) -> __m512 {
-            unsafe { _mm512_scalef_ps(a, n) }
-        }
-
-        #[inline(always)]
-        fn fold<const N: usize>(self, a: __m512) -> [f32; N] {
-            let mut lanes = [0.0; LANES];
-            unsafe {
-                let high = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(a)));
-                let half = _mm256_add_ps(_mm512_castps512_ps256(a), high);
-                let quarter =
-                    _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps::<1>(half));
-                match N {
-                    4 => _mm_storeu_ps(lanes.as_mut_ptr(), quarter),
-                    8 => _mm256_storeu_ps(lanes.as_mut_ptr(), half),
-                    16 => _mm512_storeu_ps(lanes.as_mut_ptr(), a),
-                    _ => {
-                        let pair = _mm_add_ps(quarter, _mm_movehl_ps(quarter, quarter));
-                        let single = _mm_add_ss(pair, _mm_shuffle_ps::<1>(pair, pair));
-                        _mm_storeu_ps(lanes.as_mut_ptr(), if N == 2 { pair } else { single });
-                    }
-                }
-            }
-            std::array::from_fn(|lane| lanes[lane])
-        }
-    }
-
-    impl Simd for Avx2 {
-        type Wide = [__m256; 2];
-        const ROWS: usize = 2;
-
-        #[inline(always)]
-        fn load(self, from: &Lanes) -> [__m256; 2] {
-            let from = from.as_ptr();
-            unsafe { [_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(LANES / 2))] }
-        }
-
-        #[inline(always)]
-        fn store(self, from: [__m256; 2], to: &mut Lanes) {
-            let to = to.as_mut_ptr();
-            unsafe {
-                _mm256_storeu_ps(to, from[0]);
-                _mm256_storeu_ps(to.add(LANES / 2), from[1]);
-            }
-        }
-
-        #[inline(always)]
-        fn splat(self, value: f32) -> [__m256; 2] {
-            unsafe { [_mm256_set1_ps(value); 2] }
-        }
-
-        #[inline(always)]
-        fn fma(self, a: [__m256; 2], b: [__m256; 2], c: [__m256; 2]) -> [__m256; 2] {
-            unsafe { [_mm256_fmadd_ps(a[0], b[0], c[0]), _mm256_fmadd_ps(a[1], b[1], c[1])] }
-        }
-
-        #[inline(always)]
-        fn add(self, a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
-            unsafe { [_mm256_add_ps(a[0], b[0]), _mm256_add_ps(a[1], b[1])] }
-        }
-
-        #[inline(always)]
-        fn max(self, a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
-            unsafe { [_mm256_max_ps(a[0], b[0]), _mm256_max_ps(a[1], b[1])] }
-        }
-
-        #[inline(always)]
-        fn scale(self, a: [__m256; 2], n: [__m256; 2]) -> [__m256; 2] {
-            std::array::from_fn(|half| unsafe {
-                let n = _mm256_add_epi32(_mm256_cvtps_epi32(n[half]), _mm256_set1_epi32(127));
-                _mm256_mul_ps(a[half], _mm256_castsi256_ps(_mm256_slli_epi32::<23>(n)))
-            })
-        }
-    }
-}
-
 /// Run `kernel` with each instruction set of this machine.
 #[cfg(test)]
 pub fn everywhere<K: Kernel + Clone>(kernel: &K) -> Vec<K::Output> {
@@ -306,21 +224,35 @@ mod tests {
     use super::*;
 
     #[derive(Clone)]
-    struct Folds(Lanes);
+    struct Folds<'a, const N: usize>(&'a [Lanes; N]);
 
-    impl Kernel for Folds {
-        type Output = [Vec<f32>; 5];
+    impl<const N: usize> Kernel for Folds<'_, N> {
+        type Output = [Lanes; 2];
 
         #[inline(always)]
         fn run<S: Simd>(self, simd: S) -> Self::Output {
-            let a = simd.load(&self.0);
-            [
-                simd.fold::<1>(a).to_vec(),
-                simd.fold::<2>(a).to_vec(),
-                simd.fold::<4>(a).to_vec(),
-                simd.fold::<8>(a).to_vec(),
-                simd.fold::<16>(a).to_vec(),
-            ]
+            let sums = simd.fold_rows(self.0.map(|row| simd.load(&row)));
+            let (first, _) = self.0[0].as_chunks::<N>();
+            let mut lanes = [[0.0; LANES]; 2];
+            simd.store(sums, &mut lanes[0]);
+            simd.store(simd.repeat(&first[0]), &mut lanes[1]);
+            lanes
+        }
+    }
+
+    fn folds<const N: usize>() {
+        // Powers of two: every sum is exact and tells which lanes are in it.
+        let rows: [Lanes; N] = std::array::from_fn(|row| {
+            std::array::from_fn(|lane| (row + 1) as f32 * (1 << lane) as f32)
+        });
+        let period = LANES / N;
+        for [sums, repeated] in everywhere(&Folds(&rows)) {
+            for lane in 0..LANES {
+                let (row, first) = (lane / period, lane % period);
+                let expected: f32 = rows[row].iter().skip(first).step_by(period).sum();
+                assert_eq!(sums[lane], expected, "lane {lane} of {N} rows");
+                assert_eq!(repeated[lane], rows[0][lane % N], "lane {lane} of {N} repeated");
+            }
         }
     }
 
@@ -339,17 +271,25 @@ mod tests {
     }
 
     #[test]
-    fn every_instruction_set_sums_every_nth_lane() {
-        // Powers of two: every sum is exact and tells which lanes are in it.
-        let lanes = std::array::from_fn(|lane| (1 << lane) as f32);
-        for sums in everywhere(&Folds(lanes)) {
-            for (sums, n) in sums.iter().zip([1, 2, 4, 8, 16]) {
-                for (first, sum) in sums.iter().enumerate() {
-                    let expected: f32 = lanes.iter().skip(first).step_by(n).sum();
-                    assert_eq!(*sum, expected, "lane {first} of {n}");
-                }
-            }
+    fn buffers_begin_on_cache_lines_and_keep_their_numbers() {
+        let mut buffer = Buffer::default();
+        for len in [3, 40, 1000] {
+            let before = buffer.to_vec();
+            buffer.resize(len);
+            assert_eq!(buffer.as_ptr().align_offset(64), 0);
+            assert_eq!((buffer.len(), buffer.lanes().len()), (len, len.div_ceil(LANES)));
+            assert_eq!(buffer[..before.len()], before);
+            buffer.fill(len as f32);
         }
+    }
+
+    #[test]
+    fn every_instruction_set_sums_every_nth_lane_and_repeats_n_numbers() {
+        folds::<1>();
+        folds::<2>();
+        folds::<4>();
+        folds::<8>();
+        folds::<16>();
     }
 
     #[test]

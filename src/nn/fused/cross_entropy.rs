@@ -79,7 +79,7 @@ impl HostOp<1> for CrossEntropy {
 /// whose maximum compilers turn into vector code: that of floats is not
 /// associative to them because of NaN, which is either the largest or ignored.
 #[inline(always)]
-pub(super) fn most(values: &[f32]) -> f32 {
+pub(in crate::nn) fn most(values: &[f32]) -> f32 {
     let order = |bits: i32| bits ^ ((bits >> 31) & i32::MAX);
     let least = order(f32::NEG_INFINITY.to_bits() as i32);
     let most = values.iter().fold(least, |most, value| most.max(order(value.to_bits() as i32)));

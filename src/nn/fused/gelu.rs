@@ -62,7 +62,7 @@ impl HostOp<2> for BiasGelu {
 /// with n = round(h / ln 2) found by adding 1.5 * 2^23. Exactly 0 below -87,
 /// `-inf` included; constant above 88.
 #[inline(always)]
-pub(super) fn exp(h: f32) -> f32 {
+pub(in crate::nn) fn exp(h: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0;
     const LEAST: f32 = -87.0;
     let bounded = h.clamp(LEAST, 88.0);

@@ -78,7 +78,10 @@ pub(super) fn add(sum: &mut [f32], part: &[f32]) {
 /// The sum of `term` over the elements of equally long slices, in `LANES`
 /// interleaved parts.
 #[inline(always)]
-pub(super) fn total<const N: usize>(slices: [&[f32]; N], term: impl Fn([f32; N]) -> f32) -> f32 {
+pub(in crate::nn) fn total<const N: usize>(
+    slices: [&[f32]; N],
+    term: impl Fn([f32; N]) -> f32,
+) -> f32 {
     let split = slices.map(|slice| slice.as_chunks::<LANES>());
     let mut lanes = [0.0; LANES];
     for i in 0..split[0].0.len() {

@@ -1,6 +1,7 @@
 //! From logits to candidate tokens: forbidden tokens, the k most likely, the
 //! cut at a cumulative mass, and drawing from what is left.
 
+use crate::nn::softmax::{exponentials, highest};
 use crate::rng::Rng;
 
 /// Which tokens may follow. Both cuts apply; the most likely token always
@@ -24,42 +25,30 @@ pub(super) struct Candidate {
     pub probability: f32,
 }
 
-/// ln sum exp(logits): what makes log-probabilities of logits. NaN where the
-/// logits are not those of a distribution.
-pub(super) fn log_normalizer(logits: &[f32]) -> f32 {
-    let top = highest(logits);
-    top + logits.iter().map(|logit| (logit - top).exp()).sum::<f32>().ln()
+/// The unfiltered distribution, given its `log_sum_exp`.
+pub(super) fn probabilities(logits: &[f32], normalizer: f32) -> Vec<f32> {
+    let mut shares = logits.to_vec();
+    exponentials(&mut shares, normalizer, 1.0);
+    shares
 }
 
-/// In eight lanes, because one comparison after the other costs as much as the
-/// exponentials. NaN may be lost; it comes back in the sum over them.
-fn highest(logits: &[f32]) -> f32 {
-    let larger = |a: f32, b: f32| if b > a { b } else { a };
-    let mut lanes = [f32::NEG_INFINITY; 8];
-    let (chunks, rest) = logits.as_chunks::<8>();
-    for chunk in chunks {
-        for (lane, logit) in lanes.iter_mut().zip(chunk) {
-            *lane = larger(*lane, *logit);
+/// The logits, with forbidden tokens made impossible.
+fn masked(logits: &[f32], forbidden: &[u16]) -> Vec<f32> {
+    let mut masked = logits.to_vec();
+    for token in forbidden {
+        if let Some(logit) = masked.get_mut(usize::from(*token)) {
+            *logit = f32::NEG_INFINITY;
         }
     }
-    lanes.iter().chain(rest).copied().fold(f32::NEG_INFINITY, larger)
-}
-
-/// The unfiltered distribution.
-pub(super) fn probabilities(logits: &[f32]) -> Vec<f32> {
-    let normalizer = log_normalizer(logits);
-    logits.iter().map(|logit| (logit - normalizer).exp()).collect()
+    masked
 }
 
 /// The most likely token that is not forbidden; the first of equals.
 pub(super) fn greedy(logits: &[f32], forbidden: &[u16]) -> Option<u16> {
-    let mut best = None;
-    for (token, logit) in allowed(logits, forbidden) {
-        if best.is_none_or(|(_, top)| logit > top) {
-            best = Some((token, logit));
-        }
-    }
-    best.map(|(token, _)| token)
+    let masked = masked(logits, forbidden);
+    let top = highest(&masked);
+    let is_top = |logit: &f32| *logit == top && top > f32::NEG_INFINITY;
+    masked.iter().position(is_top).map(|token| token as u16)
 }
 
 /// Tokens of positive probability that are not forbidden, in their order.
@@ -88,14 +77,16 @@ impl Filter {
             let token = greedy(logits, forbidden);
             return token.map(|token| Candidate { token, probability: 1.0 }).into_iter().collect();
         }
-        let top = allowed(logits, forbidden).map(|(_, logit)| logit).fold(f32::MIN, f32::max);
+        let masked = masked(logits, forbidden);
+        let mut weights = masked.clone();
+        exponentials(&mut weights, highest(&masked), self.temperature);
         // One integer per token, of which the least is the most likely: bits of
         // a positive float order as the float does, and integers sort twice as
         // fast as pairs.
         let mut sum = 0.0;
-        let mut keys: Vec<u64> = allowed(logits, forbidden)
-            .map(|(token, logit)| {
-                let weight = ((logit - top) / self.temperature).exp();
+        let mut keys: Vec<u64> = allowed(&masked, &[])
+            .map(|(token, _)| {
+                let weight = weights[usize::from(token)];
                 sum += weight;
                 (u64::from(!weight.to_bits()) << 16) | u64::from(token)
             })
@@ -197,8 +188,6 @@ mod tests {
         assert_eq!(passing.iter().map(|pick| pick.token).collect::<Vec<_>>(), [1, 3]);
         assert_eq!(greedy(&logits, &[3]), Some(1));
         assert_eq!(greedy(&logits, &[3, 1]), None);
-        assert!(!log_normalizer(&[f32::NEG_INFINITY; 3]).is_finite());
-        assert!(!log_normalizer(&[0.0, f32::NAN, 1.0]).is_finite());
     }
 
     #[test]

@@ -80,7 +80,8 @@ impl Search<'_> {
     fn expectations(&self, depth: usize) -> Result<Vec<f32>, SearchError> {
         let dim = self.tree.dim(depth);
         let means = self.live.iter().map(|beam| {
-            let mean = self.model.expectation(dim, &probabilities(self.row(beam.row)));
+            let shares = probabilities(self.row(beam.row), self.normalizers[beam.row]);
+            let mean = self.model.expectation(dim, &shares);
             if mean.is_finite() {
                 Ok(mean)
             } else {

@@ -2,12 +2,13 @@
 
 use std::ops::ControlFlow;
 
-use super::filters::{Filter, greedy, log_normalizer};
+use super::filters::{Filter, greedy};
 use super::settings::{BeamRequest, Checked, SearchMode};
 use super::stochastic::Lot;
 use super::tree::{BeamTree, NONE, Node};
 use super::{ReturnEstimate, SearchError, TokenModel};
 use crate::data::{TokenKind, TokenLayout};
+use crate::nn::softmax::log_sum_exp;
 use crate::rng::Rng;
 
 /// A continuation that the search follows.
@@ -172,7 +173,7 @@ impl<'a> Search<'a> {
             )));
         }
         self.normalizers.clear();
-        self.normalizers.extend(logits.chunks_exact(width).map(log_normalizer));
+        self.normalizers.extend(logits.chunks_exact(width).map(log_sum_exp));
         if self.normalizers.iter().any(|normalizer| !normalizer.is_finite()) {
             return Err(SearchError("the model's logits are not numbers".into()));
         }
