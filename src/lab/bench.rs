@@ -88,16 +88,18 @@ fn step_ms(
     samples: usize,
 ) -> f64 {
     let device = device.clone().autodiff();
-    let mut network = config.init(0, &device);
+    let mut held = Some(config.init(0, &device));
     let mut optimizer = ModuleAdam::default();
     let x = noise(shape, &device);
     let target = noise(shape, &device) * 0.5;
     let (times, durations) = (vec![7.0; shape[0]], vec![120.0; shape[0]]);
     median_ms(warmup, samples, || {
+        // As in a learner, nobody else holds the weights while they change.
+        let Some(network) = held.take() else { return };
         let loss =
             (network.forward(x.clone(), &times, &durations) - target.clone()).square().mean();
         let grads = GradientsParams::from_grads(loss.backward(), &network);
-        network = optimizer.step(2e-4, network.clone(), grads);
+        held = Some(optimizer.step(2e-4, network, grads));
         finish(loss);
     })
 }
@@ -111,13 +113,21 @@ pub fn train_step_ms(device: &Device, warmup: usize, samples: usize) -> f64 {
 pub fn network_rows(device: &Device, samples: usize) -> Vec<BenchRow> {
     let row = |name, median| BenchRow { name, median, unit: "ms", n: samples };
     let network = released().init(0, device).valid();
+    let host = network.on_host();
+    // As plans do it: packed on the host, or on the device it is on.
     let forward = |batch: usize| {
         let x = noise([batch, 128, 6], device);
         let times = vec![7.0; batch];
-        median_ms(2, samples, || finish(network.forward(x.clone(), &times, &[])))
+        let Some(host) = &host else {
+            return median_ms(2, samples, || finish(network.forward(x.clone(), &times, &[])));
+        };
+        let x = Rng::stream(1, "bench").normals(batch * 128 * 6);
+        median_ms(2, samples, || drop(host.forward(&x, &times, &[])))
     };
+    let small = TemporalUnetConfig { channels: 6, with_duration: false, ..quick() };
     vec![
         row("diffuser_train_step", step_ms(&released(), [32, 128, 6], device, 2, samples)),
+        row("diffuser_train_step_small", step_ms(&small, [32, 128, 6], device, 2, samples)),
         row("diffuser_train_step_quick", train_step_ms(device, 2, samples)),
         row("diffuser_forward_b1", forward(1)),
         row("diffuser_forward_b16", forward(16)),

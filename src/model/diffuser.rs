@@ -12,6 +12,8 @@
 //! Ours on top: plans of few waypoints over a variable duration, which enters
 //! as a second embedding beside the diffusion time.
 
+use std::sync::OnceLock;
+
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +23,7 @@ use super::inpainting::Inpainting;
 use super::learner::decayed;
 use super::schedule::Schedule;
 use crate::data::{Duration, LimitsNormalizer, WindowConfig};
-use crate::nn::temporal_unet::{TemporalUnet, TemporalUnetConfig};
+use crate::nn::temporal_unet::{HostUnet, TemporalUnet, TemporalUnetConfig};
 
 pub use super::preset::{DiffuserSection, Preset};
 
@@ -210,10 +212,45 @@ pub struct Diffuser {
     pub schedule: Schedule,
     /// Data limits of every plan coordinate.
     pub normalizer: LimitsNormalizer,
-    network: TemporalUnet,
-    student: Option<TemporalUnet>,
+    network: Denoiser,
+    student: Option<Denoiser>,
     guide: Option<ReturnGuide>,
     device: Device,
+}
+
+/// A network and, for plans, the same on the host with packed weights.
+struct Denoiser {
+    network: TemporalUnet,
+    /// Made for the first plan; `None` inside where the network is elsewhere.
+    host: OnceLock<Option<HostUnet>>,
+}
+
+impl Denoiser {
+    fn new(network: TemporalUnet) -> Self {
+        Self { network, host: OnceLock::new() }
+    }
+
+    /// `x` `[plans, waypoints, dims]` to the same shape.
+    fn forward(
+        &self,
+        x: &[f32],
+        shape: [usize; 3],
+        t: usize,
+        durations: &[f32],
+        device: &Device,
+    ) -> Result<Vec<f32>, ModelError> {
+        let times = vec![t as f32; durations.len()];
+        if let Some(host) = self.host.get_or_init(|| self.network.on_host()) {
+            return Ok(host.forward(x, &times, durations));
+        }
+        let x = Tensor::<3>::from_data(TensorData::new(x.to_vec(), shape), device);
+        self.network
+            .forward(x, &times, durations)
+            .try_into_data()
+            .map_err(|error| ModelError::Device(error.to_string()))?
+            .try_to_vec::<f32>()
+            .map_err(|error| ModelError::Device(format!("{error:?}")))
+    }
 }
 
 impl Diffuser {
@@ -225,6 +262,7 @@ impl Diffuser {
         device: Device,
     ) -> Self {
         let schedule = Schedule::cosine(config.diffusion_steps);
+        let network = Denoiser::new(network);
         Self { config, schedule, normalizer, network, student: None, guide: None, device }
     }
 
@@ -236,7 +274,7 @@ impl Diffuser {
 
     /// The same with a distilled network, which must be free of autodiff.
     pub fn with_student(mut self, student: Option<TemporalUnet>) -> Self {
-        self.student = student;
+        self.student = student.map(Denoiser::new);
         self
     }
 
@@ -253,12 +291,12 @@ impl Diffuser {
     /// Number of weights.
     pub fn n_parameters(&self) -> usize {
         let guide = self.guide.as_ref().map_or(0, ReturnGuide::n_parameters);
-        burn::module::Module::num_params(&self.network) + guide
+        burn::module::Module::num_params(self.network()) + guide
     }
 
     /// The network that plans.
     pub fn network(&self) -> &TemporalUnet {
-        &self.network
+        &self.network.network
     }
 
     /// The clean plans tau_theta(x_t, t), `[plans, waypoints, dims]` in and
@@ -310,21 +348,14 @@ impl Diffuser {
 
     fn forward(
         &self,
-        network: &TemporalUnet,
+        network: &Denoiser,
         noisy: &[f32],
         waypoints: usize,
         t: usize,
         durations: &[f32],
     ) -> Result<Vec<f32>, ModelError> {
-        let n = durations.len();
-        let shape = [n, waypoints, self.config.dims()];
-        let x = Tensor::<3>::from_data(TensorData::new(noisy.to_vec(), shape), &self.device);
-        network
-            .forward(x, &vec![t as f32; n], durations)
-            .try_into_data()
-            .map_err(|error| ModelError::Device(error.to_string()))?
-            .try_to_vec::<f32>()
-            .map_err(|error| ModelError::Device(format!("{error:?}")))
+        let shape = [durations.len(), waypoints, self.config.dims()];
+        network.forward(noisy, shape, t, durations, &self.device)
     }
 
     fn clip(&self, clean: &mut [f32]) {

@@ -192,7 +192,9 @@ impl Learner for DiffuserLearner {
                 None => loss,
             });
         }
-        let network = self.network.clone();
+        // Nobody else holds the weights while they change, so they change in
+        // place; the average stands in for them.
+        let network = std::mem::replace(&mut self.network, self.average.clone());
         self.network = self.optimizer.step(rate, network, accumulator.grads());
         self.step += 1;
         self.update_average();

@@ -21,7 +21,7 @@ mod kernels;
 mod pack;
 #[cfg(test)]
 mod tests;
-mod wide;
+pub(super) mod wide;
 
 pub use cache::Cache;
 

@@ -4,6 +4,12 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 /// `[values, dim]`: sines then cosines of `value * 10000^(-k / (dim/2 - 1))`.
 pub fn sinusoidal(values: &[f32], dim: usize, device: &Device) -> Tensor<2> {
+    let embedded = sinusoidal_values(values, dim);
+    Tensor::from_data(TensorData::new(embedded, [values.len(), dim / 2 * 2]), device)
+}
+
+/// The same on the host.
+pub fn sinusoidal_values(values: &[f32], dim: usize) -> Vec<f32> {
     let half = dim / 2;
     let rate = -(10_000.0_f64.ln()) / (half.max(2) - 1) as f64;
     let mut embedded = Vec::with_capacity(values.len() * dim);
@@ -12,7 +18,7 @@ pub fn sinusoidal(values: &[f32], dim: usize, device: &Device) -> Tensor<2> {
         embedded.extend((0..half).map(|k| angle(k).sin() as f32));
         embedded.extend((0..half).map(|k| angle(k).cos() as f32));
     }
-    Tensor::from_data(TensorData::new(embedded, [values.len(), 2 * half]), device)
+    embedded
 }
 
 #[cfg(test)]

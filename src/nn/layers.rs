@@ -1,13 +1,18 @@
 //! Layers over `[batch, time, channel]`: linear, convolution, its transpose,
 //! and group norm with Mish.
 
-use burn::module::{Module, Param};
-use burn::tensor::activation::softplus;
-use burn::tensor::{Device, Tensor};
+mod agreement;
 
+pub use agreement::{fused_difference, largest_difference};
+
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
+use burn::tensor::activation::softplus;
+
+use super::fused::apply;
 use super::fused::convolution::Convolution;
 use super::fused::norm_mish::{EPSILON, NormMish};
-use super::fused::{HostOp, apply};
+use super::fused::upsampling::Upsampling;
 use super::init::Initializer;
 
 /// `y = x W + b`, W `[inputs, outputs]`.
@@ -46,6 +51,11 @@ impl Linear {
         x.matmul(self.weight.val())
     }
 
+    /// Weight and bias.
+    pub(super) fn values(&self) -> (Tensor<2>, Tensor<1>) {
+        (self.weight.val(), self.bias.val())
+    }
+
     /// The bias, `[outputs]`.
     pub fn bias(&self) -> Tensor<1> {
         self.bias.val()
@@ -68,6 +78,11 @@ pub struct Conv1d {
 }
 
 impl Conv1d {
+    /// Weight `[kernel, channels, outputs]` and bias.
+    pub(super) fn values(&self) -> (Tensor<3>, Tensor<1>) {
+        (self.weight.val(), self.bias.val())
+    }
+
     /// A convolution from `channels` to `outputs` with an odd `kernel`.
     pub fn new(
         channels: usize,
@@ -82,6 +97,11 @@ impl Conv1d {
             bias: init.uniform([outputs], fan_in),
             stride,
         }
+    }
+
+    /// Input steps per output step.
+    pub(super) fn stride(&self) -> usize {
+        self.stride
     }
 
     /// `[batch, time, channels]` to `[batch, time / stride, outputs]`.
@@ -109,22 +129,23 @@ impl Upsample1d {
         }
     }
 
+    /// Weight `[4, channels, channels]` and bias.
+    pub(super) fn values(&self) -> (Tensor<3>, Tensor<1>) {
+        (self.weight.val(), self.bias.val())
+    }
+
     /// `[batch, time, channels]` to `[batch, 2 time, channels]`.
-    ///
-    /// Output 2t sums taps 3 and 1 at inputs t - 1 and t; output 2t + 1 sums
-    /// taps 2 and 0 at t and t + 1. Both at once are a 3-tap convolution with
-    /// twice the outputs, whose rows then read as pairs of steps.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let [batch, time, channels] = x.dims();
-        let weight = self.weight.val();
-        let tap = |k: usize| weight.clone().slice([k..k + 1, 0..channels, 0..channels]);
-        let zero = tap(0).zeros_like();
-        let even = Tensor::cat(vec![tap(3), tap(1), zero.clone()], 0);
-        let odd = Tensor::cat(vec![zero, tap(2), tap(0)], 0);
-        let weight = Tensor::cat(vec![even, odd], 2);
-        let bias = self.bias.val();
-        let bias = Tensor::cat(vec![bias.clone(), bias], 0);
-        convolve(x, weight, bias, 1).reshape([batch, 2 * time, channels])
+        let op = Upsampling { batch, time, channels };
+        let device = x.device();
+        let (weight, bias) = (self.weight.val(), self.bias.val());
+        let inputs = [
+            x.clone().into_dispatch(),
+            weight.clone().into_dispatch(),
+            bias.clone().into_dispatch(),
+        ];
+        apply(&op, &device, inputs).unwrap_or_else(|| upsample_composed(x, weight, bias, &op))
     }
 }
 
@@ -138,6 +159,11 @@ pub struct GroupNormMish {
 }
 
 impl GroupNormMish {
+    /// Scale and shift.
+    pub(super) fn values(&self) -> [Tensor<1>; 2] {
+        [self.weight.val(), self.bias.val()]
+    }
+
     /// Over `channels`, in `groups`.
     pub fn new(channels: usize, groups: usize, init: &mut Initializer) -> Self {
         Self { weight: init.constant(channels, 1.0), bias: init.constant(channels, 0.0), groups }
@@ -199,6 +225,23 @@ fn convolve_composed(
     y.reshape([batch, output_time, op.outputs])
 }
 
+/// [`Upsampling`] from burn's operations.
+fn upsample_composed(
+    x: Tensor<3>,
+    weight: Tensor<3>,
+    bias: Tensor<1>,
+    op: &Upsampling,
+) -> Tensor<3> {
+    let Upsampling { batch, time, channels } = *op;
+    let tap = |k: usize| weight.clone().slice([k..k + 1, 0..channels, 0..channels]);
+    let zero = tap(0).zeros_like();
+    let even = Tensor::cat(vec![tap(3), tap(1), zero.clone()], 0);
+    let odd = Tensor::cat(vec![zero, tap(2), tap(0)], 0);
+    let weight = Tensor::cat(vec![even, odd], 2);
+    let bias = Tensor::cat(vec![bias.clone(), bias], 0);
+    convolve_composed(x, weight, bias, &op.convolution()).reshape([batch, 2 * time, channels])
+}
+
 /// [`NormMish`] from burn's operations.
 fn norm_mish_composed(
     x: Tensor<3>,
@@ -229,108 +272,10 @@ pub fn mish<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     x * softplus.tanh()
 }
 
-/// Largest absolute difference between a fused op and its composition on
-/// `device`, over outputs and every gradient; part of the device self-test.
-pub fn fused_difference(device: &Device) -> f32 {
-    let device = device.clone().autodiff();
-    let mut worst: f32 = 0.0;
-    for (kernel, stride) in [(5, 1), (3, 1), (1, 1), (3, 2)] {
-        let op = Convolution { batch: 3, time: 8, channels: 6, outputs: 5, kernel, stride };
-        let shapes = vec![vec![3, 8, 6], vec![kernel, 6, 5], vec![5]];
-        worst = larger(
-            worst,
-            check::host_against_composed(&op, &shapes, &device, |t| {
-                convolve_composed(t[0].to(), t[1].to(), t[2].to(), &op)
-            }),
-        );
-    }
-    let op = NormMish { batch: 3, time: 8, channels: 16, groups: 4 };
-    let shapes = vec![vec![3, 8, 16], vec![16], vec![16], vec![3, 16]];
-    larger(
-        worst,
-        check::host_against_composed(&op, &shapes, &device, |t| {
-            norm_mish_composed(t[0].to(), [t[1].to(), t[2].to()], t[3].to(), 4)
-        }),
-    )
-}
-
-/// Largest absolute difference of two arrays; infinite if their lengths
-/// differ, NaN if any number is.
-pub fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
-    if a.len() != b.len() {
-        return f32::INFINITY;
-    }
-    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, larger)
-}
-
-/// The larger of two differences; NaN, which `f32::max` would hide, is the
-/// largest.
-fn larger(a: f32, b: f32) -> f32 {
-    if a.is_nan() || a > b { a } else { b }
-}
-
-/// Comparing a host op with tensors of any backend.
-mod check {
-    use super::*;
-    use crate::rng::Rng;
-    use burn::tensor::TensorData;
-
-    /// A flat leaf tensor that reshapes to any rank.
-    pub struct Leaf {
-        flat: Tensor<1>,
-        shape: Vec<usize>,
-    }
-
-    impl Leaf {
-        pub fn to<const D: usize>(&self) -> Tensor<D> {
-            let mut shape = [1; D];
-            shape.copy_from_slice(&self.shape);
-            self.flat.clone().reshape(shape)
-        }
-    }
-
-    fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-        tensor.into_data().try_to_vec::<f32>().unwrap_or_default()
-    }
-
-    pub fn host_against_composed<O: HostOp<N>, const N: usize>(
-        op: &O,
-        shapes: &[Vec<usize>],
-        device: &Device,
-        composed: impl Fn(&[Leaf]) -> Tensor<3>,
-    ) -> f32 {
-        let mut rng = Rng::stream(11, "fused against composed");
-        let values: Vec<Vec<f32>> =
-            shapes.iter().map(|shape| rng.normals(shape.iter().product())).collect();
-        let leaves: Vec<Leaf> = values
-            .iter()
-            .zip(shapes)
-            .map(|(values, shape)| Leaf {
-                flat: Tensor::from_data(TensorData::new(values.clone(), [values.len()]), device)
-                    .require_grad(),
-                shape: shape.clone(),
-            })
-            .collect();
-        let expected = composed(&leaves);
-        let dims = expected.dims();
-        let cotangent = rng.normals(dims.iter().product());
-        let weights = Tensor::<3>::from_data(TensorData::new(cotangent.clone(), dims), device);
-        let grads = (expected.clone() * weights).sum().backward();
-
-        let inputs: [&[f32]; N] = std::array::from_fn(|i| values[i].as_slice());
-        let mut worst = largest_difference(&op.forward(inputs), &host(expected));
-        for (leaf, grad) in leaves.iter().zip(op.backward(inputs, &cotangent)) {
-            let expected = leaf.flat.grad(&grads).map(host).unwrap_or_default();
-            worst = larger(worst, largest_difference(&grad, &expected));
-        }
-        worst
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::TensorData;
+    use burn::tensor::{Device, TensorData};
 
     #[test]
     fn fused_operations_equal_their_composition_forward_and_backward() {

@@ -1,10 +1,17 @@
 //! The temporal U-Net of Diffuser (Janner et al. 2022, Appendix C), layer for
 //! layer the released network: `[batch, time, channels]` in and out.
 
+mod host;
+
+pub use host::HostUnet;
+
+use burn::backend::DispatchTensor;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
 use super::embedding::sinusoidal;
+use super::fused::apply;
+use super::fused::residual::Residual;
 use super::init::Initializer;
 use super::layers::{Conv1d, GroupNormMish, Linear, Upsample1d, mish};
 
@@ -188,6 +195,13 @@ impl ConvBlock {
         }
     }
 
+    /// Weight, bias, scale and shift.
+    fn values(&self) -> [DispatchTensor; 4] {
+        let (weight, bias) = self.conv.values();
+        let [scale, shift] = self.norm.values();
+        [weight.into_dispatch(), bias.into_dispatch(), scale.into_dispatch(), shift.into_dispatch()]
+    }
+
     fn forward(&self, x: Tensor<3>, offset: Option<Tensor<2>>) -> Tensor<3> {
         let x = self.conv.forward(x);
         let [batch, _, channels] = x.dims();
@@ -222,6 +236,26 @@ impl ResidualBlock {
     /// `t` is the activated time embedding `[batch, width]`.
     pub(super) fn forward(&self, x: Tensor<3>, t: &Tensor<2>) -> Tensor<3> {
         let offset = self.time.forward(t.clone());
+        let device = x.device();
+        let [batch, time, channels] = x.dims();
+        let outputs = offset.dims()[1];
+        let op = Residual { batch, time, channels, outputs, groups: GROUPS };
+        let [w1, b1, s1, t1] = self.block1.values();
+        let [w2, b2, s2, t2] = self.block2.values();
+        let (input, added) = (x.clone().into_dispatch(), offset.clone().into_dispatch());
+        let fused = match &self.residual {
+            None => apply(&op, &device, [input, added, w1, b1, s1, t1, w2, b2, s2, t2]),
+            Some(conv) => {
+                let (weight, bias) = conv.values();
+                let [wr, br] = [weight.into_dispatch(), bias.into_dispatch()];
+                apply(&op, &device, [input, added, w1, b1, s1, t1, w2, b2, s2, t2, wr, br])
+            }
+        };
+        fused.unwrap_or_else(|| self.composed(x, offset))
+    }
+
+    /// The same from its layers.
+    fn composed(&self, x: Tensor<3>, offset: Tensor<2>) -> Tensor<3> {
         let y = self.block1.forward(x.clone(), Some(offset));
         let y = self.block2.forward(y, None);
         match &self.residual {

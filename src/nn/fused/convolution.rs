@@ -1,14 +1,15 @@
-//! 1-D convolution over `[batch, time, channel]` as one matrix product.
+//! 1-D convolution over `[batch, time, channel]`, one sequence at a time.
 //!
-//! With zeros between the sequences, the window of output row `r` is the
-//! `kernel * channels` numbers that start at padded row `r * stride`: the
-//! matrix of all windows is a strided view of the padded input, overlapping
-//! rows and all, and needs no copy. The few rows that straddle two sequences
-//! cost `(kernel / 2) / time` extra arithmetic and are dropped.
+//! With zeros around a sequence, the window of output row `r` is the `kernel *
+//! channels` numbers that start at padded row `r * stride`: the matrix of all
+//! windows is a view with overlapping rows of the padded input and needs no
+//! copy. Threads take whole sequences, and share the packed weights.
 
-use gemm::Parallelism;
+use rayon::prelude::*;
 
 use super::HostOp;
+use super::panels::{OuterSum, Panels, pack_blocks, pack_panels, packed_blocks, packed_panels};
+use super::workspace::{self, padded};
 
 /// `y[b, t] = bias + sum_k x[b, t * stride + k - kernel / 2] w[k]`, zeros
 /// outside the sequence.
@@ -28,106 +29,84 @@ pub struct Convolution {
     pub stride: usize,
 }
 
-/// The padded layout: where sequences stand, in rows.
-struct Layout {
-    /// Zero rows before the first sequence.
-    lead: usize,
-    /// Rows from one padded input sequence to the next.
-    pitch: usize,
-    /// Rows from one output sequence to the next.
-    output_pitch: usize,
-    /// Windows, junk included.
-    windows: usize,
-}
-
 impl Convolution {
     /// Steps per output sequence.
     pub fn output_time(&self) -> usize {
         self.time.div_ceil(self.stride)
     }
 
-    fn layout(&self) -> Layout {
-        let lead = self.kernel / 2;
-        // The zeros after a sequence serve as those before the next one, and
-        // the pitch must be whole strides for windows to line up.
-        let pitch = (self.time + lead).next_multiple_of(self.stride);
-        let output_pitch = pitch / self.stride;
-        Layout {
-            lead,
-            pitch,
-            output_pitch,
-            windows: (self.batch - 1) * output_pitch + self.output_time(),
-        }
+    /// Zero rows on both sides of a sequence.
+    pub(super) fn lead(&self) -> usize {
+        self.kernel / 2
     }
 
-    fn pad(&self, x: &[f32], layout: &Layout) -> Vec<f32> {
-        let row = self.channels;
-        let mut padded = vec![0.0; (2 * layout.lead + self.batch * layout.pitch) * row];
-        for (b, sequence) in x.chunks_exact(self.time * row).enumerate() {
-            let start = (layout.lead + b * layout.pitch) * row;
-            padded[start..start + sequence.len()].copy_from_slice(sequence);
-        }
-        padded
+    /// Weights `[kernel, channels, outputs]` for [`Self::sequence`].
+    pub fn pack(&self, weight: &[f32]) -> Panels {
+        Panels::pack(weight, [self.kernel * self.channels, self.outputs])
     }
 
-    /// `grad` spread over the output rows, zeros in the junk rows and `lead`
-    /// zero rows before and after.
-    fn pad_grad(&self, grad: &[f32], layout: &Layout) -> Vec<f32> {
-        let row = self.outputs;
-        let rows = 2 * layout.lead + self.batch * layout.output_pitch;
-        let mut padded = vec![0.0; rows * row];
-        for (b, sequence) in grad.chunks_exact(self.output_time() * row).enumerate() {
-            let start = (layout.lead + b * layout.output_pitch) * row;
-            padded[start..start + sequence.len()].copy_from_slice(sequence);
-        }
-        padded
-    }
-
-    fn input_grad(&self, weight: &[f32], grad_padded: &[f32], layout: &Layout) -> Vec<f32> {
+    /// The same weights for [`Self::input_grad`].
+    pub(super) fn pack_backward(&self, weight: &[f32]) -> Panels {
         if self.stride == 1 {
-            self.input_grad_dense(weight, grad_padded, layout)
+            // The gradient is a convolution with the flipped, transposed kernel.
+            Panels::pack_reversed(weight, [self.kernel, self.channels, self.outputs])
         } else {
-            self.input_grad_strided(weight, grad_padded, layout)
+            Panels::pack_reversed(weight, [1, self.kernel * self.channels, self.outputs])
         }
     }
 
-    /// Stride 1: the gradient is a convolution with the flipped, transposed
-    /// kernel.
-    fn input_grad_dense(&self, weight: &[f32], grad_padded: &[f32], layout: &Layout) -> Vec<f32> {
-        let (c, o, k) = (self.channels, self.outputs, self.kernel);
-        let mut flipped = vec![0.0; weight.len()];
-        for tap in 0..k {
-            let from = &weight[tap * c * o..(tap + 1) * c * o];
-            let to = &mut flipped[(k - 1 - tap) * o * c..(k - tap) * o * c];
-            for (channel, row) in from.chunks_exact(o).enumerate() {
-                for (output, value) in row.iter().enumerate() {
-                    to[output * c + channel] = *value;
-                }
-            }
-        }
-        let mut rows = vec![0.0; layout.windows * c];
-        let windows = Matrix { data: grad_padded, row_stride: o, column_stride: 1 };
-        let flipped = Matrix { data: &flipped, row_stride: c, column_stride: 1 };
-        multiply(&mut rows, [layout.windows, k * o, c], windows, flipped);
-        compact(&rows, self.batch, self.time, layout.output_pitch, c, None)
+    /// One sequence, `[time, channels]` to `[output_time, outputs]`.
+    pub fn sequence(
+        &self,
+        weight: &Panels,
+        bias: &[f32],
+        x: &[f32],
+        scratch: &mut Vec<f32>,
+        y: &mut [f32],
+    ) {
+        let x = if self.lead() == 0 { x } else { padded(x, self.lead() * self.channels, scratch) };
+        weight.apply(x, self.stride * self.channels, bias, y);
     }
 
-    /// Any stride: gradients of the windows, added back where they overlap.
-    fn input_grad_strided(&self, weight: &[f32], grad_padded: &[f32], layout: &Layout) -> Vec<f32> {
-        let (c, o, k) = (self.channels, self.outputs, self.kernel);
-        let mut windows = vec![0.0; layout.windows * k * c];
-        let grad =
-            Matrix { data: &grad_padded[layout.lead * o..], row_stride: o, column_stride: 1 };
-        let transposed = Matrix { data: weight, row_stride: 1, column_stride: o };
-        multiply(&mut windows, [layout.windows, o, k * c], grad, transposed);
-        let mut padded = vec![0.0; (2 * layout.lead + self.batch * layout.pitch) * c];
-        for (r, window) in windows.chunks_exact(k * c).enumerate() {
-            let start = r * self.stride * c;
-            for (sum, value) in padded[start..start + k * c].iter_mut().zip(window) {
-                *sum += value;
+    /// The gradient of one sequence's input, given that of its output.
+    pub(super) fn input_grad(
+        &self,
+        weight: &Panels,
+        grad: &[f32],
+        scratch: &mut Vec<f32>,
+        dx: &mut [f32],
+    ) {
+        let (c, o) = (self.channels, self.outputs);
+        if self.stride == 1 {
+            let grad = if self.lead() == 0 { grad } else { padded(grad, self.lead() * o, scratch) };
+            weight.apply(grad, o, &[], dx);
+            return;
+        }
+        // Gradients of the windows, added back where they overlap.
+        scratch.resize(self.output_time() * self.kernel * c, 0.0);
+        weight.apply(grad, o, &[], scratch);
+        dx.fill(0.0);
+        for (row, window) in scratch.chunks_exact(self.kernel * c).enumerate() {
+            for (tap, window) in window.chunks_exact(c).enumerate() {
+                let Some(at) = (row * self.stride + tap).checked_sub(self.lead()) else { continue };
+                let Some(dx) = dx.chunks_exact_mut(c).nth(at) else { continue };
+                dx.iter_mut().zip(window).for_each(|(sum, value)| *sum += value);
             }
         }
-        compact(&padded[layout.lead * c..], self.batch, self.time, layout.pitch, c, None)
+    }
+
+    /// The gradient of the weights from packed inputs and packed gradients.
+    pub(super) fn weight_sum(&self) -> OuterSum {
+        OuterSum {
+            batch: self.batch,
+            input_rows: self.time + 2 * self.lead(),
+            rows: self.output_time(),
+            stride: self.stride,
+            first_row: 0,
+            taps: self.kernel,
+            channels: self.channels,
+            outputs: self.outputs,
+        }
     }
 }
 
@@ -139,130 +118,56 @@ impl HostOp<3> for Convolution {
     /// Inputs: x `[batch, time, channels]`, weight `[kernel, channels,
     /// outputs]`, bias `[outputs]`.
     fn forward(&self, [x, weight, bias]: [&[f32]; 3]) -> Vec<f32> {
-        let layout = self.layout();
-        let width = self.kernel * self.channels;
-        let padded;
-        let data = if self.kernel == 1 && self.stride == 1 {
-            x
-        } else {
-            padded = self.pad(x, &layout);
-            &padded
-        };
-        let windows = Matrix { data, row_stride: self.stride * self.channels, column_stride: 1 };
-        let weight = Matrix { data: weight, row_stride: self.outputs, column_stride: 1 };
-        let mut rows = vec![0.0; layout.windows * self.outputs];
-        multiply(&mut rows, [layout.windows, width, self.outputs], windows, weight);
-        compact(
-            &rows,
-            self.batch,
-            self.output_time(),
-            layout.output_pitch,
-            self.outputs,
-            Some(bias),
-        )
+        let weight = self.pack(weight);
+        let mut y = vec![0.0; self.batch * self.output_time() * self.outputs];
+        y.par_chunks_exact_mut(self.output_time() * self.outputs)
+            .zip(x.par_chunks_exact(self.time * self.channels))
+            .for_each_init(Vec::new, |scratch, (y, x)| {
+                self.sequence(&weight, bias, x, scratch, y);
+            });
+        y
     }
 
     fn backward(&self, [x, weight, _bias]: [&[f32]; 3], grad: &[f32]) -> [Vec<f32>; 3] {
-        let layout = self.layout();
-        let padded = self.pad(x, &layout);
-        let grad_padded = self.pad_grad(grad, &layout);
-        let width = self.kernel * self.channels;
-
-        let windows_transposed =
-            Matrix { data: &padded, row_stride: 1, column_stride: self.stride * self.channels };
-        let output_rows = Matrix {
-            data: &grad_padded[layout.lead * self.outputs..],
-            row_stride: self.outputs,
-            column_stride: 1,
-        };
-        let mut weight_grad = vec![0.0; width * self.outputs];
-        multiply(
-            &mut weight_grad,
-            [width, layout.windows, self.outputs],
-            windows_transposed,
-            output_rows,
-        );
-
-        let mut bias_grad = vec![0.0; self.outputs];
-        for row in grad.chunks_exact(self.outputs) {
-            for (sum, value) in bias_grad.iter_mut().zip(row) {
-                *sum += value;
-            }
-        }
-        [self.input_grad(weight, &grad_padded, &layout), weight_grad, bias_grad]
+        let (x_length, g_length) = (self.time * self.channels, self.output_time() * self.outputs);
+        let op = self.weight_sum();
+        let x_packed = packed_blocks(op.input_rows, self.channels);
+        let g_packed = packed_panels(op.rows, self.outputs);
+        let backward = self.pack_backward(weight);
+        let mut dx = vec![0.0; x.len()];
+        workspace::with([self.batch * x_packed, self.batch * g_packed], |[blocks, panels]| {
+            let bias_parts: Vec<Vec<f32>> = dx
+                .par_chunks_exact_mut(x_length)
+                .zip(x.par_chunks_exact(x_length))
+                .zip(grad.par_chunks_exact(g_length))
+                .zip(blocks.par_chunks_exact_mut(x_packed))
+                .zip(panels.par_chunks_exact_mut(g_packed))
+                .map_init(Vec::new, |scratch, ((((dx, x), grad), blocks), panels)| {
+                    pack_blocks(x, self.channels, self.lead(), blocks);
+                    pack_panels(grad, self.outputs, panels);
+                    self.input_grad(&backward, grad, scratch, dx);
+                    column_sums(grad, self.outputs)
+                })
+                .collect();
+            [dx, op.sum(blocks, panels), total(&bias_parts)]
+        })
     }
 }
 
-/// Drop the junk rows and add the bias.
-fn compact(
-    rows: &[f32],
-    batch: usize,
-    time: usize,
-    pitch: usize,
-    width: usize,
-    bias: Option<&[f32]>,
-) -> Vec<f32> {
-    let mut output = Vec::with_capacity(batch * time * width);
-    for b in 0..batch {
-        let start = b * pitch * width;
-        let sequence = &rows[start..start + time * width];
-        match bias {
-            None => output.extend_from_slice(sequence),
-            Some(bias) => {
-                for row in sequence.chunks_exact(width) {
-                    output.extend(row.iter().zip(bias).map(|(value, bias)| value + bias));
-                }
-            }
-        }
+/// Sums over the rows of `x` `[rows, width]`.
+pub(super) fn column_sums(x: &[f32], width: usize) -> Vec<f32> {
+    let mut sums = vec![0.0; width];
+    for row in x.chunks_exact(width) {
+        sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
     }
-    output
+    sums
 }
 
-/// A strided view of a slice; rows may overlap.
-#[derive(Clone, Copy)]
-struct Matrix<'a> {
-    data: &'a [f32],
-    row_stride: usize,
-    column_stride: usize,
-}
-
-impl Matrix<'_> {
-    fn last(&self, rows: usize, columns: usize) -> usize {
-        (rows - 1) * self.row_stride + (columns - 1) * self.column_stride
+/// Sums of equally long parts, in order: they must not depend on threads.
+pub(super) fn total(parts: &[Vec<f32>]) -> Vec<f32> {
+    let mut sums = parts.first().cloned().unwrap_or_default();
+    for part in parts.iter().skip(1) {
+        sums.iter_mut().zip(part).for_each(|(sum, value)| *sum += value);
     }
-}
-
-/// `out = lhs rhs`, `out` row-major, for `[m, k] x [k, n]`.
-fn multiply(out: &mut [f32], [m, k, n]: [usize; 3], lhs: Matrix, rhs: Matrix) {
-    assert!(
-        out.len() >= m * n && lhs.last(m, k) < lhs.data.len() && rhs.last(k, n) < rhs.data.len()
-    );
-    // Below this the hand-over to a second thread costs more than it saves.
-    let parallelism = if m * k * n > 1 << 18 { Parallelism::Rayon(0) } else { Parallelism::None };
-    // SAFETY: the assertion above bounds every element the product touches;
-    // `out` is an exclusive borrow and so cannot overlap the inputs.
-    #[expect(unsafe_code, reason = "gemm takes raw pointers; bounds are asserted above")]
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            out.as_mut_ptr(),
-            1,
-            n as isize,
-            false,
-            lhs.data.as_ptr(),
-            lhs.column_stride as isize,
-            lhs.row_stride as isize,
-            rhs.data.as_ptr(),
-            rhs.column_stride as isize,
-            rhs.row_stride as isize,
-            0.0,
-            1.0,
-            false,
-            false,
-            false,
-            parallelism,
-        );
-    }
+    sums
 }

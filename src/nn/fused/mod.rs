@@ -6,15 +6,21 @@
 //! operations, so one model runs everywhere. Every op is tested against that
 //! composition, forward and backward.
 
+pub mod adam;
 pub mod attention;
 pub mod convolution;
 pub mod cross_entropy;
 pub mod gelu;
 pub mod layer_norm;
 pub mod norm_mish;
+pub mod panels;
+pub mod residual;
 pub mod spline;
+pub mod upsampling;
+mod workspace;
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
@@ -36,6 +42,17 @@ pub trait HostOp<const N: usize>: Clone + Debug + Send + 'static {
     fn forward(&self, inputs: [&[f32]; N]) -> Vec<f32>;
     /// The gradient with respect to every input, given that of the output.
     fn backward(&self, inputs: [&[f32]; N], grad: &[f32]) -> [Vec<f32>; N];
+
+    /// The output, and what [`Self::backward_keeping`] need not compute again.
+    fn forward_keeping(&self, inputs: [&[f32]; N]) -> (Vec<f32>, Vec<f32>) {
+        (self.forward(inputs), Vec::new())
+    }
+
+    /// [`Self::backward`] with what [`Self::forward_keeping`] kept of the same
+    /// inputs.
+    fn backward_keeping(&self, inputs: [&[f32]; N], _kept: &[f32], grad: &[f32]) -> [Vec<f32>; N] {
+        self.backward(inputs, grad)
+    }
 }
 
 /// Run `op` on `flex` tensors, tracked or not; `None` on any other device.
@@ -71,11 +88,14 @@ fn tracked<O: HostOp<N>, const N: usize>(
     }))?;
     let nodes = inputs.each_ref().map(|tensor| tensor.node());
     let values = inputs.map(|tensor| tensor.into_primitive().to_contiguous());
-    let output = run(op, &values);
     let step = HostStep(op.clone());
     let output = match step.prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
-        OpsKind::Tracked(prep) => prep.finish(Saved(values), output),
-        OpsKind::UnTracked(prep) => prep.finish(output),
+        OpsKind::Tracked(prep) => {
+            let (output, kept) = op.forward_keeping(values.each_ref().map(elements));
+            let output = FlexTensor::from_data(TensorData::new(output, op.output_shape()));
+            prep.finish(Saved { inputs: values, kept: Arc::new(kept) }, output)
+        }
+        OpsKind::UnTracked(prep) => prep.finish(run(op, &values)),
     };
     let output: BackendTensor<Tracked> = BackendTensor::Float(output);
     Some(<DispatchTensor as DispatchKindConversion<Tracked>>::from_backend(output))
@@ -89,12 +109,12 @@ fn untracked(tensor: DispatchTensor) -> Option<FlexTensor> {
 }
 
 fn run<O: HostOp<N>, const N: usize>(op: &O, inputs: &[FlexTensor; N]) -> FlexTensor {
-    let output = op.forward(inputs.each_ref().map(values));
+    let output = op.forward(inputs.each_ref().map(elements));
     FlexTensor::from_data(TensorData::new(output, op.output_shape()))
 }
 
 /// The elements of a contiguous tensor, its view's offset included.
-fn values(tensor: &FlexTensor) -> &[f32] {
+fn elements(tensor: &FlexTensor) -> &[f32] {
     let start = tensor.layout().start_offset();
     &tensor.storage::<f32>()[start..start + tensor.layout().num_elements()]
 }
@@ -105,7 +125,11 @@ fn try_each<T, const N: usize>(items: [Option<T>; N]) -> Option<[T; N]> {
 }
 
 #[derive(Clone, Debug)]
-struct Saved<const N: usize>([FlexTensor; N]);
+struct Saved<const N: usize> {
+    inputs: [FlexTensor; N],
+    /// Shared, so that burn may clone the state.
+    kept: Arc<Vec<f32>>,
+}
 
 #[derive(Debug)]
 struct HostStep<O>(O);
@@ -120,8 +144,9 @@ impl<O: HostOp<N>, const N: usize> Backward<Flex, N> for HostStep<O> {
         _checkpointer: &mut Checkpointer,
     ) {
         let grad = grads.consume::<Flex>(&ops.node).to_contiguous();
-        let inputs = ops.state.0;
-        let input_grads = self.0.backward(inputs.each_ref().map(values), values(&grad));
+        let Saved { inputs, kept } = ops.state;
+        let values = inputs.each_ref().map(elements);
+        let input_grads = self.0.backward_keeping(values, &kept, elements(&grad));
         for ((parent, input), grad) in ops.parents.iter().zip(&inputs).zip(input_grads) {
             if let Some(parent) = parent {
                 let grad = TensorData::new(grad, input.layout().shape().clone());

@@ -76,8 +76,14 @@ impl NormMish {
         (a, b)
     }
 
+    /// One sequence, `[time, channels]` to the same shape.
+    pub fn sequence(&self, x: &[f32], [scale, shift, offset]: [&[f32]; 3], y: &mut [f32]) {
+        let (a, b) = self.affine(&self.statistics(x), scale, shift);
+        activate(x, &a, &b, offset, y);
+    }
+
     /// Gradients of one sequence. Writes dx; returns dscale, dshift, doffset.
-    fn backward_sequence(
+    pub(super) fn backward_sequence(
         &self,
         x: &[f32],
         [scale, shift]: [&[f32]; 2],
@@ -134,10 +140,7 @@ impl HostOp<4> for NormMish {
         y.par_chunks_exact_mut(length)
             .zip(x.par_chunks_exact(length))
             .zip(offset.par_chunks_exact(self.channels))
-            .for_each(|((y, x), offset)| {
-                let (a, b) = self.affine(&self.statistics(x), scale, shift);
-                activate(x, &a, &b, offset, y);
-            });
+            .for_each(|((y, x), offset)| self.sequence(x, [scale, shift, offset], y));
         y
     }
 
@@ -161,6 +164,16 @@ impl HostOp<4> for NormMish {
             offset_grad.extend_from_slice(offset_part);
         }
         [dx, scale_grad, shift_grad, offset_grad]
+    }
+}
+
+/// mish(x) in place.
+#[multiversion(targets("x86_64+avx512f+avx512vl+fma", "x86_64+avx2+fma"))]
+pub fn mish(x: &mut [f32]) {
+    for x in x {
+        let e = exp(*x);
+        let n = e * (e + 2.0);
+        *x = *x * n / (n + 2.0);
     }
 }
 
