@@ -75,7 +75,9 @@ impl DiffuserLearner {
         if self.step < self.config.ema_start {
             self.average = self.network.valid();
         } else if self.step.is_multiple_of(self.config.ema_every) {
-            self.average = ema::update(self.average.clone(), &self.network, self.ema_decay());
+            // Nobody else holds the average while it moves, so it moves in place.
+            let average = std::mem::replace(&mut self.average, self.network.valid());
+            self.average = ema::update(average, &self.network, self.ema_decay());
         }
     }
 

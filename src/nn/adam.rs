@@ -13,7 +13,7 @@ use burn::optim::decay::WeightDecayConfig;
 use burn::optim::{Adam, AdamConfig, AdamState, AdaptiveMomentumState, GradientsParams, Optimizer};
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::fused::adam::{AdamStep, OnHost};
+use super::fused::in_place::{AdamStep, OnHost};
 use super::weights::{HostTensor, NamedTensors, WeightsError};
 
 /// Added to the root of the second moment.

@@ -4,6 +4,8 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::Tensor;
 use std::collections::HashMap;
 
+use super::fused::in_place::{OnHost, mix};
+
 /// `average + (weights - average) (1 - decay)`, parameter by parameter.
 ///
 /// `average` must be free of autodiff (see [`Module::valid`]).
@@ -33,11 +35,42 @@ impl ModuleMapper for Mix {
         let (id, average, mapper) = param.consume();
         let average = match self.weights.remove(&id) {
             Some(weights) => {
-                let weights = weights.reshape(average.shape());
-                average.clone() + (weights - average) * self.rate
+                let shape = average.dims();
+                let average = average.reshape([shape.iter().product::<usize>()]);
+                let mixed = match OnHost::take(average) {
+                    Ok(average) => mix(average, weights, self.rate),
+                    Err(average) => average.clone() + (weights - average) * self.rate,
+                };
+                mixed.reshape(shape)
             }
             None => average,
         };
         Param::from_mapped_value(id, average, mapper)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::nn::init::Initializer;
+    use crate::nn::layers::Linear;
+    use crate::nn::weights::export;
+
+    #[test]
+    fn an_average_moves_by_its_rate_and_leaves_shared_copies_alone() {
+        let layer = |seed| Linear::new(3, 40, &mut Initializer::new(seed, &Device::flex()));
+        let (start, weights) = (layer(1), layer(2));
+        let before = export(&start).unwrap();
+        let average = export(&update(start.clone(), &weights, 0.75)).unwrap();
+        assert_eq!(export(&start).unwrap(), before);
+        let weights = export(&weights).unwrap();
+        for (name, tensor) in &average {
+            let both = before[name].values.iter().zip(&weights[name].values);
+            for (value, (start, weight)) in tensor.values.iter().zip(both) {
+                assert_eq!(*value, start + (weight - start) * 0.25);
+            }
+        }
     }
 }

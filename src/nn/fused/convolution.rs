@@ -5,10 +5,13 @@
 //! windows is a view with overlapping rows of the padded input and needs no
 //! copy. Threads take whole sequences, and share the packed weights.
 
+use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::HostOp;
-use super::panels::{OuterSum, Panels, pack_blocks, pack_panels, packed_blocks, packed_panels};
+use super::panels::{
+    OuterSum, PANEL, Panels, pack_blocks, pack_panels, packed_blocks, packed_panels,
+};
 use super::workspace::{self, padded};
 
 /// `y[b, t] = bias + sum_k x[b, t * stride + k - kernel / 2] w[k]`, zeros
@@ -155,10 +158,22 @@ impl HostOp<3> for Convolution {
 }
 
 /// Sums over the rows of `x` `[rows, width]`.
+#[multiversion(targets("x86_64+avx512f+avx512vl+fma", "x86_64+avx2+fma"))]
 pub(super) fn column_sums(x: &[f32], width: usize) -> Vec<f32> {
     let mut sums = vec![0.0; width];
-    for row in x.chunks_exact(width) {
-        sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
+    let (blocks, rest) = sums.as_chunks_mut::<PANEL>();
+    // A block of columns at a time: its sums stay in registers.
+    for (block, sums) in blocks.iter_mut().enumerate() {
+        for row in x.chunks_exact(width) {
+            let Some(values) = row[block * PANEL..].first_chunk::<PANEL>() else { break };
+            for i in 0..PANEL {
+                sums[i] += values[i];
+            }
+        }
+    }
+    let first = width - rest.len();
+    for row in x.chunks_exact(width).filter(|row| row.len() > first) {
+        rest.iter_mut().zip(&row[first..]).for_each(|(sum, value)| *sum += value);
     }
     sums
 }

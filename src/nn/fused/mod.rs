@@ -6,11 +6,11 @@
 //! operations, so one model runs everywhere. Every op is tested against that
 //! composition, forward and backward.
 
-pub mod adam;
 pub mod attention;
 pub mod convolution;
 pub mod cross_entropy;
 pub mod gelu;
+pub mod in_place;
 pub mod layer_norm;
 pub mod norm_mish;
 pub mod panels;

@@ -1,4 +1,5 @@
-//! One step of Adam in one pass over a parameter and its moments, in place.
+//! Updates of whole parameters in one pass by all threads, in place: a step of
+//! Adam, and a moving average.
 
 use burn::backend::DispatchDevice;
 use burn::backend::flex::FlexTensor;
@@ -56,6 +57,10 @@ impl AdamStep {
         let root = (1.0 - self.beta[1].powi(self.time)).sqrt();
         let factor = self.rate * root / (1.0 - self.beta[0].powi(self.time));
         let floor = self.epsilon * root;
+        if grad.len() <= CHUNK {
+            // Waking another thread would take longer than the step.
+            return step(self, [factor, floor], grad, parameter, first, second);
+        }
         grad.par_chunks(CHUNK)
             .zip(parameter.par_chunks_mut(CHUNK))
             .zip(first.par_chunks_mut(CHUNK).zip(second.par_chunks_mut(CHUNK)))
@@ -83,6 +88,24 @@ fn step(
         *second = b2 * *second + (1.0 - b2) * (grad * grad);
         *parameter = kept - factor * *first / (second.sqrt() + floor);
     }
+}
+
+/// `average + (weights - average) rate`, in the average's memory unless
+/// somebody else holds it.
+pub fn mix(OnHost(mut average): OnHost, weights: Tensor<1>, rate: f32) -> Tensor<1> {
+    let weights = from_anywhere(weights);
+    let mix = |(average, weights): (&mut [f32], &[f32])| {
+        for (average, weight) in average.iter_mut().zip(weights) {
+            *average += (weight - *average) * rate;
+        }
+    };
+    let (numbers, weights) = (average.storage_mut::<f32>(), weights.storage::<f32>());
+    if weights.len() <= CHUNK {
+        mix((numbers, weights));
+    } else {
+        numbers.par_chunks_mut(CHUNK).zip(weights.par_chunks(CHUNK)).for_each(mix);
+    }
+    to_tensor(average)
 }
 
 /// A tensor on burn's CPU backend, contiguous from its memory's beginning.
