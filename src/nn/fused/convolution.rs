@@ -12,7 +12,7 @@ use super::HostOp;
 use super::panels::{
     OuterSum, PANEL, Panels, pack_blocks, pack_panels, packed_blocks, packed_panels,
 };
-use super::workspace::{self, padded};
+use super::workspace::{self, in_pool, padded};
 
 /// `y[b, t] = bias + sum_k x[b, t * stride + k - kernel / 2] w[k]`, zeros
 /// outside the sequence.
@@ -111,16 +111,8 @@ impl Convolution {
             outputs: self.outputs,
         }
     }
-}
 
-impl HostOp<3> for Convolution {
-    fn output_shape(&self) -> Vec<usize> {
-        vec![self.batch, self.output_time(), self.outputs]
-    }
-
-    /// Inputs: x `[batch, time, channels]`, weight `[kernel, channels,
-    /// outputs]`, bias `[outputs]`.
-    fn forward(&self, [x, weight, bias]: [&[f32]; 3]) -> Vec<f32> {
+    fn run(&self, [x, weight, bias]: [&[f32]; 3]) -> Vec<f32> {
         let weight = self.pack(weight);
         let mut y = vec![0.0; self.batch * self.output_time() * self.outputs];
         y.par_chunks_exact_mut(self.output_time() * self.outputs)
@@ -131,7 +123,7 @@ impl HostOp<3> for Convolution {
         y
     }
 
-    fn backward(&self, [x, weight, _bias]: [&[f32]; 3], grad: &[f32]) -> [Vec<f32>; 3] {
+    fn gradients(&self, [x, weight]: [&[f32]; 2], grad: &[f32]) -> [Vec<f32>; 3] {
         let (x_length, g_length) = (self.time * self.channels, self.output_time() * self.outputs);
         let op = self.weight_sum();
         let x_packed = packed_blocks(op.input_rows, self.channels);
@@ -154,6 +146,22 @@ impl HostOp<3> for Convolution {
                 .collect();
             [dx, op.sum(blocks, panels), total(&bias_parts)]
         })
+    }
+}
+
+impl HostOp<3> for Convolution {
+    fn output_shape(&self) -> Vec<usize> {
+        vec![self.batch, self.output_time(), self.outputs]
+    }
+
+    /// Inputs: x `[batch, time, channels]`, weight `[kernel, channels,
+    /// outputs]`, bias `[outputs]`.
+    fn forward(&self, inputs: [&[f32]; 3]) -> Vec<f32> {
+        in_pool(|| self.run(inputs))
+    }
+
+    fn backward(&self, [x, weight, _bias]: [&[f32]; 3], grad: &[f32]) -> [Vec<f32>; 3] {
+        in_pool(|| self.gradients([x, weight], grad))
     }
 }
 

@@ -53,8 +53,12 @@ impl Panels {
 
     fn fill([depth, width]: [usize; 2], fill: impl Fn(usize, &mut [f32]) + Sync) -> Self {
         let mut lanes = vec![[0.0; LANES]; 2 * depth * width.div_ceil(PANEL)];
-        let panels = lanes.par_chunks_exact_mut(2 * depth).enumerate();
-        panels.for_each(|(index, panel)| fill(index * PANEL, panel.as_flattened_mut()));
+        if width <= PANEL {
+            fill(0, lanes.as_flattened_mut());
+        } else {
+            let panels = lanes.par_chunks_exact_mut(2 * depth).enumerate();
+            panels.for_each(|(index, panel)| fill(index * PANEL, panel.as_flattened_mut()));
+        }
         Self { depth, width, lanes }
     }
 

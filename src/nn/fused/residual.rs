@@ -16,7 +16,7 @@ use rayon::prelude::*;
 use super::convolution::{Convolution, column_sums, total};
 use super::norm_mish::NormMish;
 use super::panels::{OuterSum, Panels, pack_blocks, pack_panels, packed_blocks, packed_panels};
-use super::workspace::{self, padded, padded_for};
+use super::workspace::{self, in_pool, padded, padded_for};
 
 /// Taps of both convolutions.
 pub const TAPS: usize = 5;
@@ -131,6 +131,10 @@ impl Residual {
     }
 
     fn run(&self, inputs: &Inputs, keep: Option<&mut [f32]>) -> Vec<f32> {
+        in_pool(|| self.run_in_pool(inputs, keep))
+    }
+
+    fn run_in_pool(&self, inputs: &Inputs, keep: Option<&mut [f32]>) -> Vec<f32> {
         let weights = self.pack(inputs.halves, inputs.skip);
         let length = self.time * self.outputs;
         let mut y = vec![0.0; self.batch * length];
@@ -158,6 +162,10 @@ impl Residual {
     }
 
     fn gradients(&self, inputs: &Inputs, kept: &[f32], grad: &[f32]) -> Gradients {
+        in_pool(|| self.gradients_in_pool(inputs, kept, grad))
+    }
+
+    fn gradients_in_pool(&self, inputs: &Inputs, kept: &[f32], grad: &[f32]) -> Gradients {
         let (c, o, time) = (self.channels, self.outputs, self.time);
         let backward = Backward {
             op: self,

@@ -1,5 +1,6 @@
-//! Memory that fused operations use again and again, so that the system does
-//! not have to map and clear it for every call.
+//! Where fused operations work: on the threads of one pool, in memory that they
+//! use again and again, so that the system does not have to map and clear it
+//! for every call.
 
 use std::cell::RefCell;
 
@@ -31,6 +32,12 @@ pub(super) fn with<const N: usize, T>(
     }
     KEPT.set(kept);
     answer
+}
+
+/// Run on a thread of the pool, where one parallel loop after another starts
+/// at once: each that starts outside costs two hand-overs between threads.
+pub(super) fn in_pool<T: Send>(run: impl FnOnce() -> T + Send) -> T {
+    rayon::scope(|_| run())
 }
 
 /// `x` with `lead` zeros before and after, in `buffer`.
