@@ -10,6 +10,7 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::softplus;
 
 use super::fused::apply;
+use super::fused::beside::Beside;
 use super::fused::convolution::Convolution;
 use super::fused::norm_mish::{EPSILON, NormMish};
 use super::fused::upsampling::Upsampling;
@@ -185,6 +186,15 @@ impl GroupNormMish {
         apply(&op, &device, inputs)
             .unwrap_or_else(|| norm_mish_composed(x, [weight, bias], offset, self.groups))
     }
+}
+
+/// The channels of `a` and `b` `[batch, time, channels]` side by side.
+pub fn beside(a: Tensor<3>, b: Tensor<3>) -> Tensor<3> {
+    let [batch, time, left] = a.dims();
+    let op = Beside { batch, time, channels: [left, b.dims()[2]] };
+    let device = a.device();
+    let inputs = [a.clone().into_dispatch(), b.clone().into_dispatch()];
+    apply(&op, &device, inputs).unwrap_or_else(|| Tensor::cat(vec![a, b], 2))
 }
 
 fn convolve(x: Tensor<3>, weight: Tensor<3>, bias: Tensor<1>, stride: usize) -> Tensor<3> {

@@ -13,7 +13,7 @@ use super::embedding::sinusoidal;
 use super::fused::apply;
 use super::fused::residual::Residual;
 use super::init::Initializer;
-use super::layers::{Conv1d, GroupNormMish, Linear, Upsample1d, mish};
+use super::layers::{Conv1d, GroupNormMish, Linear, Upsample1d, beside, mish};
 
 const GROUPS: usize = 8;
 
@@ -112,7 +112,7 @@ impl TemporalUnet {
         // The first level's skip is never used, as in the released network.
         for up in &self.ups {
             if let Some(skip) = skips.pop() {
-                x = Tensor::cat(vec![x, skip], 2);
+                x = beside(x, skip);
             }
             x = up.block1.forward(x, &t);
             x = up.block2.forward(x, &t);

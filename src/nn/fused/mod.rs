@@ -7,6 +7,7 @@
 //! composition, forward and backward.
 
 pub mod attention;
+pub mod beside;
 pub mod convolution;
 pub mod cross_entropy;
 pub mod gelu;

@@ -4,6 +4,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::{convolve_composed, norm_mish_composed, upsample_composed};
 use crate::nn::fused::HostOp;
+use crate::nn::fused::beside::Beside;
 use crate::nn::fused::convolution::Convolution;
 use crate::nn::fused::norm_mish::NormMish;
 use crate::nn::fused::residual::{Residual, TAPS};
@@ -24,6 +25,10 @@ pub fn fused_difference(device: &Device) -> f32 {
     let op = Upsampling { batch: 2, time: 4, channels: 20 };
     let shapes = vec![vec![2, 4, 20], vec![4, 20, 20], vec![20]];
     let composed = |t: &[Leaf]| upsample_composed(t[0].to(), t[1].to(), t[2].to(), &op);
+    worst = larger(worst, host_against_composed(&op, &shapes, &device, composed));
+    let op = Beside { batch: 3, time: 70, channels: [5, 3] };
+    let shapes = vec![vec![3, 70, 5], vec![3, 70, 3]];
+    let composed = |t: &[Leaf]| Tensor::cat(vec![t[0].to(), t[1].to()], 2);
     worst = larger(worst, host_against_composed(&op, &shapes, &device, composed));
     let op = NormMish { batch: 3, time: 8, channels: 16, groups: 4 };
     let shapes = vec![vec![3, 8, 16], vec![16], vec![16], vec![3, 16]];
