@@ -2,35 +2,31 @@
 //! use again and again, so that the system does not have to map and clear it
 //! for every call.
 
-use std::cell::RefCell;
+use std::sync::{Mutex, PoisonError};
 
-thread_local! {
-    static KEPT: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
-}
+/// Sets of arrays that wait for their next use: as many as operations ever ran
+/// at once, which is one or two.
+static WAITING: Mutex<Vec<Vec<Vec<f32>>>> = Mutex::new(Vec::new());
 
-/// Call `run` with arrays of those lengths and unknown contents. The calling
-/// thread keeps them.
+/// Call `run` with arrays of those lengths and unknown contents.
 pub(super) fn with<const N: usize, T>(
     lengths: [usize; N],
     run: impl FnOnce([&mut [f32]; N]) -> T,
 ) -> T {
-    let mut kept = KEPT.take();
-    kept.resize_with(N.max(kept.len()), Vec::new);
-    let mut arrays: [Vec<f32>; N] = std::array::from_fn(|i| std::mem::take(&mut kept[i]));
-    for (array, length) in arrays.iter_mut().zip(lengths) {
-        if array.len() < length {
-            array.resize(length, 0.0);
+    let waiting = || WAITING.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut arrays = waiting().pop().unwrap_or_default();
+    arrays.resize_with(N.max(arrays.len()), Vec::new);
+    let mut unused = arrays.iter_mut();
+    let answer = run(lengths.map(|length| match unused.next() {
+        Some(array) => {
+            if array.len() < length {
+                array.resize(length, 0.0);
+            }
+            &mut array[..length]
         }
-    }
-    let mut lengths = lengths.into_iter();
-    let answer = run(arrays.each_mut().map(|array| {
-        let length = lengths.next().unwrap_or_default();
-        &mut array[..length]
+        None => Default::default(),
     }));
-    for (kept, array) in kept.iter_mut().zip(arrays) {
-        *kept = array;
-    }
-    KEPT.set(kept);
+    waiting().push(arrays);
     answer
 }
 
