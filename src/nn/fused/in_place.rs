@@ -116,6 +116,7 @@ impl OnHost {
     ///
     /// # Errors
     /// Another backend.
+    #[expect(clippy::result_large_err, reason = "what was given comes back")]
     pub fn take(tensor: Tensor<1>) -> Result<Self, Tensor<1>> {
         if !matches!(tensor.device().as_dispatch(), DispatchDevice::Flex(_)) {
             return Err(tensor);

@@ -34,14 +34,14 @@ fn convolve(op: &Convolution, x: &[f64], weight: &[f64], bias: &[f64]) -> Vec<f6
 fn upsample(op: &Upsampling, x: &[f64], weight: &[f64], bias: &[f64]) -> Vec<f64> {
     let (c, time) = (op.channels, op.time);
     let mut y: Vec<f64> = bias.iter().copied().cycle().take(2 * op.batch * time * c).collect();
-    for at in 0..op.batch * time * c {
+    for (at, x) in x.iter().enumerate() {
         let (b, t, channel) = (at / c / time, at / c % time, at % c);
         for tap in 0..4 {
             let step = (2 * t + tap).checked_sub(1);
             let Some(step) = step.filter(|step| *step < 2 * time) else { continue };
             for output in 0..c {
                 y[(b * 2 * time + step) * c + output] +=
-                    x[at] * weight[(tap * c + channel) * c + output];
+                    x * weight[(tap * c + channel) * c + output];
             }
         }
     }
