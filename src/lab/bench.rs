@@ -135,6 +135,7 @@ pub fn plan_rows(scene: &Scene, planner: &Planner, samples: usize) -> Vec<BenchR
             settings: scene.plan.clone(),
             seed,
             near_duration,
+            previous: None,
         })
     };
     let mut seed = 0;

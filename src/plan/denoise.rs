@@ -26,8 +26,32 @@ pub struct Step<'a> {
     pub clean: &'a [f32],
 }
 
-/// Denoise `x`, normalized plans of one shape, in `steps` steps, as many as the
-/// sampler takes of them, and let `guide` move them on the way.
+/// Where a chain begins.
+#[derive(Default)]
+pub struct Beginning {
+    /// Pure noise, normalized plans of one shape; empty if none starts there.
+    pub noise: Vec<f32>,
+    /// Plans of the same shape that join for the last steps.
+    pub joining: Option<Joining>,
+}
+
+/// Noisy plans that join a chain.
+pub struct Joining {
+    /// Steps they take.
+    pub steps: usize,
+    /// x_t at the time the first of those steps begins at.
+    pub noisy: Vec<f32>,
+}
+
+/// x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps.
+pub fn noised(schedule: &Schedule, t: usize, clean: &[f32], eps: &[f32]) -> Vec<f32> {
+    let (signal, noise) = schedule.levels(t);
+    clean.iter().zip(eps).map(|(clean, eps)| signal * clean + noise * eps).collect()
+}
+
+/// Denoise plans from their beginning in `steps` steps, as many as the sampler
+/// takes of them, and let `guide` move them on the way. Steps before anything
+/// has begun are left out.
 /// `on_step` sees every step and may stop the chain; then the answer is `None`.
 ///
 /// # Errors
@@ -37,7 +61,7 @@ pub fn denoise(
     schedule: &Schedule,
     (sampler, steps): (Sampler, usize),
     known: &Inpainting,
-    mut x: Vec<f32>,
+    Beginning { noise: mut x, mut joining }: Beginning,
     noise: &mut Rng,
     denoiser: &mut Denoiser,
     mut guide: Option<Guide>,
@@ -47,6 +71,12 @@ pub fn denoise(
     // The clean plans of the step before, and its time.
     let mut before: Option<(usize, Vec<f32>)> = None;
     for (index, t) in times.iter().copied().enumerate() {
+        if let Some(joining) = joining.take_if(|joining| index + joining.steps >= times.len()) {
+            x.extend(joining.noisy);
+        }
+        if x.is_empty() {
+            continue;
+        }
         known.apply(&mut x);
         let next = times.get(index + 1).copied();
         let variance = schedule.variance(t, next);
@@ -107,9 +137,13 @@ fn dpm_solver(
     let slope = (h / (2.0 * last)) as f32;
     let keep = ((1.0 - schedule.abar(s)) / (1.0 - schedule.abar(t))).sqrt() as f32;
     let take = (-schedule.abar(s).sqrt() * (-h).exp_m1()) as f32;
+    let n = before.len().min(x.len()).min(clean.len());
+    let (x, joined) = x.split_at_mut(n);
     for ((x, clean), before) in x.iter_mut().zip(clean).zip(before) {
         *x = keep * *x + take * (clean + slope * (clean - before));
     }
+    // Plans that have just joined have no step before this one.
+    schedule.ddim(t, s, joined, &clean[n..]);
 }
 
 /// Fresh noise of time s on the clean plans (Song et al. 2023, Algorithm 1).
@@ -146,7 +180,7 @@ mod tests {
             &schedule,
             (sampler, steps),
             &known,
-            x,
+            Beginning { noise: x, joining: None },
             &mut rng,
             &mut |x, _| Ok(vec![0.25; x.len()]),
             None,
@@ -276,7 +310,7 @@ mod tests {
                 &schedule,
                 (Sampler::OneStep, steps),
                 &Inpainting::new(2, 1),
-                vec![0.5, -0.5],
+                Beginning { noise: vec![0.5, -0.5], joining: None },
                 &mut Rng::stream(seed, "test"),
                 &mut |x, _| Ok(x.iter().map(|x| 0.5 * x).collect()),
                 None,
@@ -300,6 +334,71 @@ mod tests {
         }
     }
 
+    /// Warm-start `plan` for `steps` of eight steps, beside `fresh` plans from
+    /// noise; the result and the batch of every forward with its time.
+    fn warm(
+        plan: &[f32],
+        steps: usize,
+        fresh: usize,
+        denoiser: impl Fn(&[f32]) -> Vec<f32>,
+    ) -> (Vec<f32>, Vec<(usize, usize)>) {
+        let schedule = Schedule::cosine(64);
+        let times = Sampler::Ddim.times(&schedule, 8);
+        let mut rng = Rng::stream(5, "test");
+        let eps = rng.normals(plan.len());
+        let noisy = noised(&schedule, times[8 - steps], plan, &eps);
+        let noise = rng.normals(fresh * plan.len());
+        let mut seen = Vec::new();
+        let plans = denoise(
+            &schedule,
+            (Sampler::Ddim, 8),
+            &Inpainting::new(plan.len(), 1),
+            Beginning { noise, joining: Some(Joining { steps, noisy }) },
+            &mut rng,
+            &mut |x, t| {
+                seen.push((x.len() / plan.len(), t));
+                Ok(denoiser(x))
+            },
+            None,
+            &mut |_| ControlFlow::Continue(()),
+        );
+        (plans.unwrap().unwrap(), seen)
+    }
+
+    #[test]
+    fn a_perfect_denoiser_gives_the_earlier_plan_back_in_as_many_forwards_as_steps() {
+        let plan = [0.3, -0.8, 0.1];
+        for steps in 1..=8 {
+            let (plans, seen) = warm(&plan, steps, 0, |_| plan.to_vec());
+            assert_eq!(plans, plan);
+            assert_eq!(seen.len(), steps, "{seen:?}");
+            assert_eq!(seen.last(), Some(&(1, 0)));
+        }
+    }
+
+    #[test]
+    fn hardly_any_noise_leaves_a_plan_where_a_denoiser_that_changes_little_has_it() {
+        // The last step begins at the lowest noise level; what the denoiser is
+        // shown there is the plan itself up to that noise.
+        let plan = [0.3, -0.8, 0.1];
+        let (plans, _) = warm(&plan, 1, 0, <[f32]>::to_vec);
+        let level = Schedule::cosine(64).levels(0).1;
+        for (found, given) in plans.iter().zip(plan) {
+            assert!((found - given).abs() < 4.0 * level, "{plans:?}");
+        }
+    }
+
+    #[test]
+    fn earlier_plans_join_fresh_ones_for_the_last_steps_and_leave_them_as_they_were() {
+        let plan = [0.3, -0.8];
+        let half = |x: &[f32]| x.iter().map(|x| 0.5 * x).collect::<Vec<f32>>();
+        let (plans, seen) = warm(&plan, 2, 3, half);
+        let batches: Vec<usize> = seen.iter().map(|(batch, _)| *batch).collect();
+        assert_eq!(batches, [3, 3, 3, 3, 3, 3, 4, 4]);
+        let (alone, _) = warm(&plan, 2, 0, half);
+        assert_eq!(plans[6..], alone);
+    }
+
     #[test]
     fn a_stopped_chain_returns_nothing() {
         let schedule = Schedule::cosine(8);
@@ -308,7 +407,7 @@ mod tests {
             &schedule,
             (Sampler::Ddim, 4),
             &Inpainting::new(2, 1),
-            vec![0.0; 2],
+            Beginning { noise: vec![0.0; 2], joining: None },
             &mut rng,
             &mut |x, _| Ok(x.to_vec()),
             None,
@@ -330,7 +429,7 @@ mod tests {
             &schedule,
             (sampler, 6),
             &known,
-            x,
+            Beginning { noise: x, joining: None },
             &mut rng,
             // Half of what it sees: what a guide did remains visible.
             &mut |x, _| Ok(x.iter().map(|x| 0.5 * x).collect()),

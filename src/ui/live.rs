@@ -165,6 +165,13 @@ impl Live {
         }
     }
 
+    /// Environment steps of the plan of film `id` that the ball will have taken
+    /// at `secs` on the rollout's clock; 0 if it does not follow that plan.
+    pub fn elapsed_steps(&self, id: u64, secs: f32) -> f32 {
+        let follows = self.rollout.as_ref().filter(|rollout| rollout.film_id == id);
+        follows.map_or(0.0, |rollout| secs / rollout.dt_secs.max(1e-6))
+    }
+
     /// A request for `wish` left as `id`.
     pub fn sent(
         &mut self,
