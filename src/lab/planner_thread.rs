@@ -421,6 +421,7 @@ impl Worker {
     }
 }
 
-fn go_on(yes: bool) -> ControlFlow<()> {
+/// Go on or break off.
+pub(super) fn go_on(yes: bool) -> ControlFlow<()> {
     if yes { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
 }

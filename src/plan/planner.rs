@@ -40,6 +40,11 @@ impl Planner {
         &self.diffuser
     }
 
+    /// How the environment's observations show its states.
+    pub fn view(&self) -> &StateView {
+        &self.view
+    }
+
     /// Plan in a changed environment.
     pub fn set_environment(&mut self, environment: &dyn Environment) {
         self.workspace = environment.workspace();
