@@ -102,33 +102,16 @@ fn badness(candidate: &Candidate, selection: Selection, speed_limit: f32) -> f32
     trouble + 10.0 * excess(candidate.peak_speed, speed_limit)
 }
 
-/// What a candidate is picked by, smallest first: how bad it is, or how little
-/// it returns, and then its duration.
-fn key(candidate: &Candidate, selection: Selection, speed_limit: f32) -> (f32, f32) {
-    match (selection, candidate.predicted_return) {
-        (Selection::Return, Some(value)) if value.is_finite() => (-value, candidate.duration_steps),
-        (Selection::Return, _) => (f32::MAX, candidate.duration_steps),
-        _ => (badness(candidate, selection, speed_limit), candidate.duration_steps),
-    }
-}
-
-/// Every candidate's number, the one that would be picked first.
-pub fn ranking(candidates: &[Candidate], selection: Selection, speed_limit: f32) -> Vec<usize> {
-    let keys: Vec<(f32, f32)> =
-        candidates.iter().map(|candidate| key(candidate, selection, speed_limit)).collect();
-    let mut ranking: Vec<usize> = (0..candidates.len()).collect();
-    ranking.sort_by(|a, b| order(&keys[*a], &keys[*b]));
-    ranking
-}
-
-fn order(a: &(f32, f32), b: &(f32, f32)) -> std::cmp::Ordering {
-    a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1))
-}
-
 /// The shortest candidate that passes, or the least bad if none does; with
 /// [`Selection::Return`] the one of the highest predicted return.
 pub fn select(candidates: &[Candidate], selection: Selection, speed_limit: f32) -> Option<usize> {
-    ranking(candidates, selection, speed_limit).first().copied()
+    let key = |c: &Candidate| match (selection, c.predicted_return) {
+        (Selection::Return, Some(value)) if value.is_finite() => (-value, c.duration_steps),
+        (Selection::Return, _) => (f32::MAX, c.duration_steps),
+        _ => (badness(c, selection, speed_limit), c.duration_steps),
+    };
+    let order = |a: &(f32, f32), b: &(f32, f32)| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1));
+    (0..candidates.len()).min_by(|a, b| order(&key(&candidates[*a]), &key(&candidates[*b])))
 }
 
 #[cfg(test)]

@@ -121,7 +121,7 @@ pub struct PlanRequest {
     /// While dragging: the duration, in steps, around which the smaller
     /// request searches. `None` is the full request.
     pub near_duration: Option<f32>,
-    /// Earlier plans to start from, if [`PlanSettings::warm_steps`] says so.
+    /// An earlier plan to start from, if [`PlanSettings::warm_steps`] says so.
     pub previous: Option<Arc<Previous>>,
 }
 

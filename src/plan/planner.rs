@@ -60,8 +60,8 @@ impl Planner {
     /// film holds both.
     ///
     /// A warm request, one with [`PlanRequest::previous`], noises those plans
-    /// and takes the last `warm_steps` steps with them. If it was to replace a
-    /// full request and none of its candidates passes, the full one is made.
+    /// and takes the last `warm_steps` steps with them. If none of its
+    /// candidates passes, the request is carried out from pure noise.
     ///
     /// # Errors
     /// A request of the wrong size or with NaN, or a failing model.
@@ -76,11 +76,11 @@ impl Planner {
         let Some((film, is_warm)) = self.attempt(id, &request, started, on_step)? else {
             return Ok(None);
         };
-        if !is_warm || request.near_duration.is_some() || self.has_passed(&film) {
+        if !is_warm || self.has_passed(&film) {
             return Ok(Some(film));
         }
-        let full = Arc::new(PlanRequest { previous: None, ..(*request).clone() });
-        Ok(self.attempt(id, &full, started, on_step)?.map(|(film, _)| film))
+        let cold = Arc::new(PlanRequest { previous: None, ..(*request).clone() });
+        Ok(self.attempt(id, &cold, started, on_step)?.map(|(film, _)| film))
     }
 
     /// A film and whether earlier plans were a part of it.

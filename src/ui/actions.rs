@@ -56,10 +56,8 @@ pub fn pump(
         guess_duration(place.workspace.as_ref(), [start[0], start[1]], stage.goal, complete)
     });
     let is_warm = wish.quick && scene.plan.warm_steps > 0;
-    let previous = complete.filter(|_| is_warm).and_then(|film| {
-        let elapsed = live.elapsed_steps(film.id, handoff_secs);
-        Previous::of_film(film, elapsed).map(Arc::new)
-    });
+    let previous = live.previous(handoff_secs).filter(|_| is_warm);
+    let previous = previous.and_then(|(film, elapsed)| Previous::of_film(film, elapsed));
     let request = PlanRequest {
         start: start.clone(),
         goal: stage.goal.into_iter().take(place.spec.goal_dims.len()).collect(),
@@ -67,7 +65,7 @@ pub fn pump(
         settings: scene.plan.clone(),
         seed: stage.seed,
         near_duration,
-        previous,
+        previous: previous.map(Arc::new),
     };
     let id = session.request(request);
     live.sent(id, wish, &start, handoff_secs, now_secs, transport);

@@ -165,11 +165,19 @@ impl Live {
         }
     }
 
-    /// Environment steps of the plan of film `id` that the ball will have taken
-    /// at `secs` on the rollout's clock; 0 if it does not follow that plan.
-    pub fn elapsed_steps(&self, id: u64, secs: f32) -> f32 {
-        let follows = self.rollout.as_ref().filter(|rollout| rollout.film_id == id);
-        follows.map_or(0.0, |rollout| secs / rollout.dt_secs.max(1e-6))
+    /// The film of the plan that the ball follows at `secs` on the rollout's
+    /// clock, and how many environment steps of that plan it has taken by then;
+    /// 0 if it does not follow the newest plan.
+    pub fn previous(&self, secs: f32) -> Option<(&Arc<Film>, f32)> {
+        let film = self.complete.as_ref()?;
+        let follows = self.rollout.as_ref().filter(|rollout| rollout.film_id == film.id);
+        let Some(rollout) = follows else { return Some((film, 0.0)) };
+        let step = secs / rollout.dt_secs.max(1e-6);
+        let later = rollout.films.iter().take_while(|(begun, _)| *begun as f32 <= step + 1e-3);
+        Some(match later.last() {
+            Some((begun, later)) => (later, step - *begun as f32),
+            None => (film, step),
+        })
     }
 
     /// A request for `wish` left as `id`.

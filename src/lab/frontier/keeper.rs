@@ -113,6 +113,18 @@ impl FrontierKeeper {
         }
     }
 
+    /// Break off and forget: another model or another world.
+    pub fn clear(&mut self) {
+        self.stop();
+        if let Some(Running { stop, thread }) = self.running.take() {
+            // What it still says goes to a slot nobody looks at.
+            self.frame = Arc::default();
+            self.running = Some(Running { stop, thread });
+        } else {
+            self.frame.put(None);
+        }
+    }
+
     /// The newest state.
     pub fn frame(&self) -> Option<Arc<MeasureFrame>> {
         self.frame.get()

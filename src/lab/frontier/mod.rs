@@ -9,6 +9,8 @@ mod store;
 pub use measure::{MeasureOptions, Parts, measure};
 pub use store::{find, recorded, recorded_path, write};
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -142,6 +144,16 @@ impl Frontier {
     pub fn table(&self, replans: bool) -> &[Point] {
         if replans { &self.replanning } else { &self.points }
     }
+}
+
+/// What is stored of the trade-off of a scene's weights, and which weights are
+/// in use.
+#[derive(Clone, Debug)]
+pub struct StoredFrontier {
+    /// See [`weights_id`].
+    pub weights: String,
+    /// The record, of whichever weights.
+    pub found: Option<Arc<Frontier>>,
 }
 
 /// Names the weights a header describes, however often their scores are
