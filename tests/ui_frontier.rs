@@ -115,9 +115,9 @@ fn a_measurement_stops_when_it_is_told_and_plans_go_on_meanwhile() {
     window.state_mut().frontier.episodes = 1000;
     press(&mut window, "Measure");
     common::wait(&mut window, "some progress", |app| {
-        app.session.measured_frontier().is_some_and(
-            |frame| matches!(frame.stage, MeasureStage::Running(part) if part > 0.0),
-        )
+        app.session
+            .measured_frontier()
+            .is_some_and(|frame| matches!(frame.stage, MeasureStage::Running(part) if part > 0.0))
     });
     let id = window.state().live.complete().unwrap().id;
     window.state_mut().new_seed();

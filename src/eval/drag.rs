@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::goal_reaching::PlanTimes;
 use super::statistics::{Estimate, quantile};
 use crate::env::Environment;
-use crate::plan::{Film, Plan, PlanError, PlanRequest, PlanSettings, Planner, Previous, guess_duration};
+use crate::plan::{
+    Film, Plan, PlanError, PlanRequest, PlanSettings, Planner, Previous, guess_duration,
+};
 use crate::rng::Rng;
 
 /// How to drag.
@@ -149,7 +151,8 @@ fn drag(
         planner.plan(0, Arc::new(request), &mut |_| ControlFlow::Continue(()))
     };
     let length = (x1 - x0).hypot(y1 - y0);
-    let moves = ((length / options.stride.max(1e-3)).ceil() as usize).clamp(1, options.moves.max(1));
+    let moves =
+        ((length / options.stride.max(1e-3)).ceil() as usize).clamp(1, options.moves.max(1));
     let Some(reference) = settings.first() else { return Ok(()) };
     let first = plan(request([*x0, *y0], reference))?;
     let mut tracks: Vec<Track> =

@@ -297,6 +297,11 @@ mod tests {
         dpm_solver(&schedule, (31, 4), &mut ours, &[0.1, 0.2], Some((63, before)));
         schedule.ddim(31, 4, &mut theirs, &[0.1, 0.2]);
         assert!(ours.iter().zip(&theirs).all(|(a, b)| (a - b).abs() < 1e-6), "{ours:?} {theirs:?}");
+        // Plans that have just joined have no step before this one.
+        let (mut both, mut alone) = ([0.3, 0.9], [0.9]);
+        dpm_solver(&schedule, (31, 4), &mut both, &[0.1, 0.5], Some((63, &[0.2])));
+        schedule.ddim(31, 4, &mut alone, &[0.5]);
+        assert_eq!(both[1], alone[0]);
         // A chain of one forward is the same for both.
         assert_eq!(run(Sampler::Ddim, 1), run(Sampler::DpmSolver, 1));
     }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::PlanError;
 use super::candidates::{duration_grid, passes, score_candidate, select};
-use super::denoise::{Beginning, Joining, Step, denoise, noised};
+use super::denoise::{Beginning, Step, denoise};
 use super::film::{Candidate, DenoisingStep, DurationSearch, Film, Plan, PlanRequest};
 use super::fusing::fuse;
 use super::guide::Guide;
@@ -140,31 +140,6 @@ impl Planner {
         film.plan = film.chosen.and_then(|chosen| self.extract(&film, chosen)).map(Arc::new);
         film.wall_ms = started.elapsed().as_secs_f32() * 1e3;
         Ok(Some((film, is_warm)))
-    }
-
-    /// The diffusion times that a chain from pure noise visits.
-    fn times(&self, request: &PlanRequest) -> Vec<usize> {
-        let settings = &request.settings;
-        settings.sampler.times(&self.diffuser.schedule, settings.denoising_steps)
-    }
-
-    /// Whether some candidate passes.
-    fn has_passed(&self, film: &Film) -> bool {
-        let settings = &film.request.settings;
-        film.candidates.iter().any(|c| passes(c, settings.selection, settings.speed_limit))
-    }
-
-    /// Earlier plans with the noise of the time their last steps begin at.
-    fn joining(&self, request: &PlanRequest, mut warm: WarmSamples) -> (Vec<f32>, Joining) {
-        let times = self.times(request);
-        let steps = request.settings.warm_steps.clamp(1, times.len().max(1));
-        self.diffuser.normalizer.normalize(&mut warm.plans);
-        // The same noise at every request: a plan that is asked for again
-        // settles instead of flickering.
-        let eps = Rng::stream(request.seed, "warm noise").normals(warm.plans.len());
-        let t = times.get(times.len() - steps).copied().unwrap_or(0);
-        let noisy = noised(&self.diffuser.schedule, t, &warm.plans, &eps);
-        (warm.durations, Joining { steps, noisy })
     }
 
     /// Denoise one sample per duration and the earlier plans in `warm`, and add

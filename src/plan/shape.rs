@@ -1,10 +1,12 @@
 //! How many samples a request draws, how long each takes and what it starts
 //! from.
 
-use super::candidates::duration_grid;
-use super::film::{DurationSearch, PlanRequest};
+use super::candidates::{duration_grid, passes};
+use super::denoise::{Joining, noised};
+use super::film::{DurationSearch, Film, PlanRequest};
 use super::planner::Planner;
 use super::warm::{Previous, WarmSamples, WarmShape};
+use crate::rng::Rng;
 
 /// Half-width of a dragging request's durations around the last one, as a
 /// factor.
@@ -35,6 +37,35 @@ impl Planner {
         let known = request.previous.as_ref().filter(|_| request.settings.warm_steps > 0);
         let warm = known.and_then(|previous| self.warm_shape(request, previous, &cold));
         warm.unwrap_or(cold)
+    }
+
+    /// The diffusion times that a chain from pure noise visits.
+    pub(super) fn times(&self, request: &PlanRequest) -> Vec<usize> {
+        let settings = &request.settings;
+        settings.sampler.times(&self.diffuser().schedule, settings.denoising_steps)
+    }
+
+    /// Whether some candidate passes.
+    pub(super) fn has_passed(&self, film: &Film) -> bool {
+        let settings = &film.request.settings;
+        film.candidates.iter().any(|c| passes(c, settings.selection, settings.speed_limit))
+    }
+
+    /// Earlier plans with the noise of the time their last steps begin at.
+    pub(super) fn joining(
+        &self,
+        request: &PlanRequest,
+        mut warm: WarmSamples,
+    ) -> (Vec<f32>, Joining) {
+        let times = self.times(request);
+        let steps = request.settings.warm_steps.clamp(1, times.len().max(1));
+        self.diffuser().normalizer.normalize(&mut warm.plans);
+        // The same noise at every request: a plan that is asked for again
+        // settles instead of flickering.
+        let eps = Rng::stream(request.seed, "warm noise").normals(warm.plans.len());
+        let t = times.get(times.len() - steps).copied().unwrap_or(0);
+        let noisy = noised(&self.diffuser().schedule, t, &warm.plans, &eps);
+        (warm.durations, Joining { steps, noisy })
     }
 
     fn duration_shape(&self, request: &PlanRequest) -> Shape {
@@ -101,7 +132,8 @@ impl Planner {
             return None;
         }
         let range = config.takes_duration().then(|| config.duration_range());
-        let n = if range.is_some() { request.settings.drag_candidates } else { cold.durations.len() };
+        let n =
+            if range.is_some() { request.settings.drag_candidates } else { cold.durations.len() };
         let n_fresh = if previous.explores { n.div_ceil(FRESH_SHARE) } else { 0 };
         let fixed_duration = cold.durations.first().copied().unwrap_or_default();
         let samples = previous.samples(&WarmShape {
@@ -112,7 +144,9 @@ impl Planner {
             fixed_duration,
         })?;
         let durations = match range {
-            Some(range) => fresh_durations(range, request.near_duration, n_fresh, previous.generation),
+            Some(range) => {
+                fresh_durations(range, request.near_duration, n_fresh, previous.generation)
+            }
             None => vec![fixed_duration; n_fresh],
         };
         Some(Shape { waypoints: cold.waypoints, durations, warm: Some(samples) })

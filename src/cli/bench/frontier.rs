@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use super::Bench;
 use crate::eval::Estimate;
 use crate::lab::frontier::{
-    self, DragPoint, Frontier, MeasureOptions, Parts, Point, fewest, on_frontier, sampler_title,
+    self, DragPoint, Frontier, MeasureOptions, Parts, Point, fewest, on_frontier,
 };
 use crate::lab::{SHIPPED, Scene, device};
 
@@ -93,7 +93,14 @@ fn show(found: &Frontier) {
 
 fn points(found: &Frontier, table: &[Point]) {
     let (best, few) = (on_frontier(table), fewest(table));
-    println!("  {:<14}{:>6}{:>6}  {:>16}  {:>9}", "", "steps", "warm", found.measure.title(), "plan");
+    println!(
+        "  {:<14}{:>6}{:>6}  {:>16}  {:>9}",
+        "",
+        "steps",
+        "warm",
+        found.measure.title(),
+        "plan"
+    );
     for (index, point) in table.iter().enumerate() {
         let mut marks = Vec::new();
         if best.get(index) == Some(&true) {
@@ -104,7 +111,7 @@ fn points(found: &Frontier, table: &[Point]) {
         }
         println!(
             "  {:<14}{:>6}{:>6}  {:>9.1} ± {:<4.1}  {:>6.1} ms  {}",
-            sampler_title(point.sampler),
+            point.sampler.row().title,
             point.steps,
             if point.warm_steps > 0 { point.warm_steps.to_string() } else { "-".into() },
             point.score.mean,

@@ -5,9 +5,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::{
-    DragPoint, FORMAT, Frontier, Measure, Point, REPLAN_EVERY, by_the_clock, samplers, weights_id,
-};
+use super::{DragPoint, FORMAT, Frontier, Measure, Point, REPLAN_EVERY, by_the_clock, weights_id};
 use crate::env::Environment;
 use crate::eval::returns::evaluate_returns;
 use crate::eval::{DragOptions, Estimate, EvalOptions, evaluate, evaluate_drags, quantile};
@@ -164,7 +162,7 @@ impl Work<'_> {
     /// whose network the weights lack is left out.
     fn sampler_ways(&self) -> Result<Vec<Way>, MeasureError> {
         let mut ways: Vec<Way> = Vec::new();
-        for (_, sampler) in samplers() {
+        for sampler in Sampler::ALL.iter().map(|row| row.sampler) {
             for steps in STEPS {
                 let forwards = self.forwards(sampler, steps)?;
                 let known =
@@ -196,7 +194,7 @@ impl Work<'_> {
 
     fn forwards(&self, sampler: Sampler, steps: usize) -> Result<usize, MeasureError> {
         let schedule = &self.opened.planner()?.diffuser().schedule;
-        Ok(crate::plan::times(schedule, sampler, steps).len())
+        Ok(sampler.times(schedule, steps).len())
     }
 
     /// Whether the model can plan this way.

@@ -14,9 +14,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::checkpoint::Header;
-use super::knobs;
-use super::knobs::KnobKind;
+use super::checkpoint::{Header, Provenance};
 use super::scene::Scene;
 use crate::eval::{DragEvaluation, Estimate};
 use crate::plan::{ControlSettings, Replan, Sampler};
@@ -157,29 +155,13 @@ pub struct StoredFrontier {
 }
 
 /// Names the weights a header describes, however often their scores are
-/// recorded in it: start of a hash of the model and of the run that trained it.
+/// recorded in it: start of a hash of the model and of the runs that trained it.
 pub fn weights_id(header: Option<&Header>) -> String {
     let Some(header) = header else { return "untrained".to_owned() };
-    let mut provenance = header.provenance.clone();
-    provenance.evaluation = None;
-    let text = serde_json::to_string(&(&header.model, &provenance)).unwrap_or_default();
+    let run = |provenance: &Provenance| Provenance { evaluation: None, ..provenance.clone() };
+    let runs = (run(&header.provenance), header.student.as_ref().map(run));
+    let text = serde_json::to_string(&(&header.model, runs)).unwrap_or_default();
     Sha256::digest(text.as_bytes()).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// What menus call a sampler.
-pub fn sampler_title(sampler: Sampler) -> &'static str {
-    samplers().find(|(_, known)| *known == sampler).map_or("sampler", |(title, _)| title)
-}
-
-/// Every sampler with its name.
-pub fn samplers() -> impl Iterator<Item = (&'static str, Sampler)> {
-    let knob = knobs::find("plan.sampler");
-    let titles = knob.and_then(|knob| match knob.kind {
-        KnobKind::Choice(titles) => Some(titles),
-        _ => None,
-    });
-    let all = [Sampler::Ddim, Sampler::Ddpm];
-    titles.unwrap_or_default().iter().copied().zip(all)
 }
 
 /// Which points no other beats: none is at least as good and as fast, and
@@ -221,8 +203,12 @@ mod tests {
 
     #[test]
     fn no_point_of_the_frontier_is_beaten_in_both_and_every_other_is() {
-        let points =
-            [point(1, 50.0, 10.0), point(2, 100.0, 20.0), point(3, 99.0, 30.0), point(5, 101.0, 50.0)];
+        let points = [
+            point(1, 50.0, 10.0),
+            point(2, 100.0, 20.0),
+            point(3, 99.0, 30.0),
+            point(5, 101.0, 50.0),
+        ];
         assert_eq!(on_frontier(&points), [true, true, false, true]);
         // Equal points stand beside each other.
         assert_eq!(on_frontier(&[points[1], points[1]]), [true, true]);
@@ -230,8 +216,12 @@ mod tests {
 
     #[test]
     fn the_fewest_steps_are_those_within_two_percent_of_the_best() {
-        let points =
-            [point(1, 50.0, 10.0), point(3, 98.1, 30.0), point(2, 97.9, 20.0), point(5, 100.0, 50.0)];
+        let points = [
+            point(1, 50.0, 10.0),
+            point(3, 98.1, 30.0),
+            point(2, 97.9, 20.0),
+            point(5, 100.0, 50.0),
+        ];
         assert_eq!(fewest(&points), Some(1));
         let negative = [point(1, -300.0, 1.0), point(2, -101.0, 2.0), point(4, -100.0, 4.0)];
         assert_eq!(fewest(&negative), Some(1));

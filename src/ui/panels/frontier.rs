@@ -5,11 +5,14 @@
 use std::sync::Arc;
 
 use eframe::egui::{self, Color32, DragValue, Pos2, ProgressBar, Ui};
-use egui_plot::{GridInput, GridMark, LineStyle, MarkerShape, PlotPoint, PlotPoints, PlotUi, Points};
+use egui_plot::{
+    GridInput, GridMark, LineStyle, MarkerShape, PlotPoint, PlotPoints, PlotUi, Points,
+};
 
 use super::plot::{Axis, line, plot};
 use crate::lab::frontier::keeper::{MeasureFrame, MeasureStage};
-use crate::lab::frontier::{Frontier, Point, fewest, on_frontier, sampler_title, samplers};
+use crate::lab::frontier::{Frontier, Point, fewest, on_frontier};
+use crate::plan::Sampler;
 use crate::ui::app::{App, Proposal};
 use crate::ui::history::EditTag;
 use crate::ui::live::{Origin, Wish};
@@ -101,19 +104,23 @@ fn series(point: &Point, replans: bool) -> (usize, String) {
             _ => (1, format!("from the last plan, {} steps", point.steps)),
         };
     }
-    let index = samplers().position(|(_, known)| known == point.sampler).unwrap_or(0);
-    (index, sampler_title(point.sampler).to_owned())
+    let known = Sampler::ALL.iter().position(|row| row.sampler == point.sampler);
+    let index = known.unwrap_or(0);
+    (index, point.sampler.row().title.to_owned())
 }
 
 /// A point in words.
 fn words(frontier: &Frontier, point: &Point) -> String {
     let Point { score, plan_ms, .. } = point;
     let steps = match point.warm_steps {
-        0 => format!("{} {} steps", sampler_title(point.sampler), point.steps),
-        warm => format!("{} {warm} of {} steps", sampler_title(point.sampler), point.steps),
+        0 => format!("{} {} steps", point.sampler.row().title, point.steps),
+        warm => format!("{} {warm} of {} steps", point.sampler.row().title, point.steps),
     };
     let measure = frontier.measure.title();
-    format!("{steps}: {measure} {:.1} ± {:.1} (n {}), {plan_ms:.1} ms", score.mean, score.se, score.n)
+    format!(
+        "{steps}: {measure} {:.1} ± {:.1} (n {}), {plan_ms:.1} ms",
+        score.mean, score.se, score.n
+    )
 }
 
 fn chart(app: &mut App, ui: &mut Ui, frontier: &Frontier) {
@@ -237,7 +244,7 @@ fn best(app: &mut App, ui: &mut Ui, frontier: &Frontier) {
         let is_now = point.is_of(app.session.scene(), replans);
         ui.horizontal(|ui| {
             let steps = match point.warm_steps {
-                0 => format!("{} {}", sampler_title(point.sampler), point.steps),
+                0 => format!("{} {}", point.sampler.row().title, point.steps),
                 warm => format!("{warm} of {} steps", point.steps),
             };
             let label = ui.selectable_label(is_now, small(steps));
@@ -251,7 +258,8 @@ fn best(app: &mut App, ui: &mut Ui, frontier: &Frontier) {
             let right = egui::Layout::right_to_left(egui::Align::Center);
             ui.with_layout(right, |ui| {
                 let score = point.score;
-                let text = format!("{:.1} ± {:.1}  {:>5.1} ms", score.mean, score.se, point.plan_ms);
+                let text =
+                    format!("{:.1} ± {:.1}  {:>5.1} ms", score.mean, score.se, point.plan_ms);
                 ui.label(number(text).size(SMALL));
             });
         });
