@@ -44,6 +44,11 @@ impl Bench {
             machine: format!("{}; {}", device.name, device::machine()),
             episodes: self.episodes,
             seed: self.seed,
+            at_once: match device.is_cpu() {
+                true => rayon::current_num_threads(),
+                // One queue serves a GPU.
+                false => 1,
+            },
             parts: match self.part {
                 None => Parts::ALL,
                 Some(part) => Parts {

@@ -183,6 +183,8 @@ impl Measurer {
             episodes: self.episodes,
             seed: 0,
             parts: Parts { drags: false, ..Parts::ALL },
+            // The other threads are the window's.
+            at_once: 1,
         };
         let found = measure(&self.scene, &mut opened, &options, &mut |part, frontier| {
             while (self.is_planning)() && !self.stop.load(Ordering::Relaxed) {

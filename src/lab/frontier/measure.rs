@@ -57,6 +57,9 @@ pub struct MeasureOptions {
     pub seed: u64,
     /// Which tables.
     pub parts: Parts,
+    /// Episodes at a time. More are faster and change no number but times,
+    /// which the tables take alone.
+    pub at_once: usize,
 }
 
 /// Hears the part that is done, 0 to 1, and what is known so far; a break ends
@@ -96,7 +99,9 @@ pub fn measure(
         replanning: Vec::new(),
         drags: Vec::new(),
     };
-    let mut work = Work { scene, opened, options, frontier, done: 0.0, total: 1.0 };
+    let environments = (0..options.at_once.max(1)).map(|_| scene.make_environment());
+    let environments = environments.collect::<Result<_, _>>().map_err(OpenError::from)?;
+    let mut work = Work { scene, opened, environments, options, frontier, done: 0.0, total: 1.0 };
     work.run(on_progress)?;
     Ok(work.frontier)
 }
@@ -115,6 +120,7 @@ pub enum MeasureError {
 struct Work<'a> {
     scene: &'a Scene,
     opened: &'a mut Opened,
+    environments: Vec<Box<dyn Environment>>,
     options: &'a MeasureOptions,
     frontier: Frontier,
     /// Forwards done and in all, roughly: they take nearly all of the time.
@@ -263,22 +269,19 @@ impl Work<'_> {
             broken = flow.is_break();
             flow
         };
-        let Opened { environment, model, .. } = &mut *self.opened;
-        let crate::lab::open::OpenedModel::Diffuser(planner) = model else {
-            return Ok(ControlFlow::Break(()));
-        };
-        let environment: &mut dyn Environment = environment.as_mut();
+        let planner = self.opened.planner()?;
+        let environments = &mut self.environments;
         let (score, plan_ms) = match frontier.measure {
             Measure::Return => {
-                let found = evaluate_returns(environment, planner, &options, &mut on_episode)?;
+                let found = evaluate_returns(environments, planner, &options, &mut on_episode)?;
                 (found.total_reward, found.plan_ms.p50)
             }
             Measure::Score => {
-                let found = evaluate(environment, planner, &options, &mut on_episode)?;
+                let found = evaluate(environments, planner, &options, &mut on_episode)?;
                 (found.score, found.plan_ms.p50)
             }
             Measure::Reached => {
-                let found = evaluate(environment, planner, &options, &mut on_episode)?;
+                let found = evaluate(environments, planner, &options, &mut on_episode)?;
                 let percent = |rate: Estimate| Estimate {
                     mean: 100.0 * rate.mean,
                     se: 100.0 * rate.se,
