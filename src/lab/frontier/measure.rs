@@ -296,7 +296,9 @@ impl Work<'_> {
         self.done += each * self.options.episodes as f64;
         if let Some(score) = score {
             let Way { sampler, steps, warm_steps, forwards } = way;
-            let point = Point { sampler, steps, warm_steps, forwards, score, plan_ms, timed: 1 };
+            // Until the times are taken again, all in turn.
+            let timed = score.n.div_ceil(if self.options.at_once > 1 { 10 } else { 1 });
+            let point = Point { sampler, steps, warm_steps, forwards, score, plan_ms, timed };
             match replans {
                 true => self.frontier.replanning.push(point),
                 false => self.frontier.points.push(point),
