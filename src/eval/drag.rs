@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::goal_reaching::PlanTimes;
-use super::statistics::{Estimate, quantile};
+use super::statistics::Estimate;
 use crate::env::Environment;
 use crate::plan::{
     Film, Plan, PlanError, PlanRequest, PlanSettings, Planner, Previous, guess_duration,
@@ -103,10 +103,7 @@ impl Sums {
             feasible: of(&self.feasible),
             duration_ratio: of(&self.ratios),
             jump: of(&self.jumps),
-            plan_ms: PlanTimes {
-                p50: quantile(&self.plan_ms, 0.5).unwrap_or(0.0),
-                p95: quantile(&self.plan_ms, 0.95).unwrap_or(0.0),
-            },
+            plan_ms: PlanTimes::of(self.plan_ms.iter().copied()),
         }
     }
 

@@ -271,14 +271,14 @@ impl Work<'_> {
         };
         let planner = self.opened.planner()?;
         let environments = &mut self.environments;
-        let (score, plan_ms) = match frontier.measure {
+        let (score, times) = match frontier.measure {
             Measure::Return => {
                 let found = evaluate_returns(environments, planner, &options, &mut on_episode)?;
-                (found.total_reward, found.plan_ms.p50)
+                (found.total_reward, found.plan_ms)
             }
             Measure::Score => {
                 let found = evaluate(environments, planner, &options, &mut on_episode)?;
-                (found.score, found.plan_ms.p50)
+                (found.score, found.plan_ms)
             }
             Measure::Reached => {
                 let found = evaluate(environments, planner, &options, &mut on_episode)?;
@@ -287,7 +287,7 @@ impl Work<'_> {
                     se: 100.0 * rate.se,
                     ..rate
                 };
-                (found.reach_rate.map(percent), found.plan_ms.p50)
+                (found.reach_rate.map(percent), found.plan_ms)
             }
         };
         if broken {
@@ -297,7 +297,7 @@ impl Work<'_> {
         if let Some(score) = score {
             let Way { sampler, steps, warm_steps, forwards } = way;
             // Until the times are taken again, all in turn.
-            let timed = score.n.div_ceil(if self.options.at_once > 1 { 10 } else { 1 });
+            let (plan_ms, timed) = (times.p50, times.n);
             let point = Point { sampler, steps, warm_steps, forwards, score, plan_ms, timed };
             match replans {
                 true => self.frontier.replanning.push(point),
