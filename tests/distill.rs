@@ -66,6 +66,7 @@ fn plan(scene: &Scene, weights: &Path, sampler: Sampler, steps: usize) -> Result
         settings: scene.plan,
         seed: 5,
         near_duration: None,
+        previous: None,
     };
     let planner = opened.planner().unwrap();
     let film = planner.plan(1, Arc::new(request), &mut |_| ControlFlow::Continue(()));

@@ -50,6 +50,7 @@ fn measure(name: &str, at_a_time: usize, stop_after: usize) -> Value {
         seed: 3,
         settings: scene.plan.clone(),
         control: scene.control.clone(),
+        blind: true,
     };
     let found = match &opened.model {
         OpenedModel::Trajectory(model) => {

@@ -64,6 +64,7 @@ fn request(scene: &Scene) -> PlanRequest {
         settings: scene.plan.clone(),
         seed: 4,
         near_duration: None,
+        previous: None,
     }
 }
 

@@ -54,6 +54,7 @@ fn request(session: &Session, goal: [f32; 2], near_duration: Option<f32>) -> Pla
         settings: session.scene().plan.clone(),
         seed: 1,
         near_duration,
+        previous: None,
     }
 }
 

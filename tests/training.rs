@@ -55,6 +55,7 @@ fn plan(scene: &Scene, weights: &Path) -> Film {
         settings: scene.plan,
         seed: 5,
         near_duration: None,
+        previous: None,
     };
     let film =
         opened.planner().unwrap().plan(1, Arc::new(request), &mut |_| ControlFlow::Continue(()));

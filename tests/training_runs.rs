@@ -73,6 +73,7 @@ fn answer(scene: &Scene) -> Vec<f32> {
                 settings: scene.plan.clone(),
                 seed: 5,
                 near_duration: None,
+                previous: None,
             };
             let film = planner.plan(1, Arc::new(request), &mut |_| go_on()).unwrap().unwrap();
             film.plan.unwrap().states.concat()

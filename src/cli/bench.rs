@@ -1,5 +1,8 @@
 //! `foresight bench`: medians of what people wait for.
 
+mod frontier;
+
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::Context;
@@ -16,8 +19,35 @@ use crate::lab::device::has_display;
 ///
 /// The window rows need a display; where there is none but Xvfb is installed,
 /// they are measured there.
+///
+/// With --frontier: the score of every sampler at several numbers of steps
+/// against the time of a plan, planning again from the last plan and from
+/// noise, and dragging.
 #[derive(Args, Debug)]
 pub struct Bench {
+    /// Measure this scene's trade-off; the first shipped one if absent.
+    #[arg(requires = "frontier")]
+    scene: Option<String>,
+    /// Measure the trade-off between score and planning time instead.
+    #[arg(long)]
+    frontier: bool,
+    /// Episodes a point of the trade-off.
+    #[arg(long, default_value_t = 100, requires = "frontier")]
+    episodes: usize,
+    /// Seed of resets and noise of the trade-off.
+    #[arg(long, default_value_t = 0, requires = "frontier")]
+    seed: u64,
+    /// Only this part of the trade-off.
+    #[arg(long, value_enum, requires = "frontier", conflicts_with = "record")]
+    part: Option<frontier::Part>,
+    /// Keep the trade-off beside the scene's weights, where the window looks.
+    #[arg(long, requires = "frontier")]
+    record: bool,
+    /// Also write the trade-off, as JSON, to this file.
+    #[arg(long, requires = "frontier")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
     /// Samples per row.
     #[arg(long, default_value_t = 15)]
     samples: usize,
@@ -66,9 +96,11 @@ struct Probe {
 
 impl Bench {
     pub fn run(self) -> anyhow::Result<()> {
+        if self.frontier {
+            return self.measure_frontier();
+        }
         let samples = self.samples.clamp(1, 1000);
         let device = self.device.choose()?;
-        let settings = Settings { set: Vec::new(), weights: None };
         let mut results = Vec::new();
         let measures = |group| self.only.is_empty() || self.only.contains(&group);
         // The window first: its memory should not hold ours.
@@ -82,7 +114,7 @@ impl Bench {
             }
         }
         if measures(Group::Plan) {
-            let (scene, opened) = super::open_scene(SHIPPED[0].name, &settings, &device)?;
+            let (scene, opened) = super::open_scene(SHIPPED[0].name, &self.settings, &device)?;
             results.extend(plan_rows(&scene, opened.planner()?, samples));
         }
         if measures(Group::Network) {

@@ -111,6 +111,7 @@ impl Eval {
                 seed: self.seed,
                 settings: scene.plan.clone(),
                 control: scene.control.clone(),
+                blind: true,
             };
             let mut environments = environments(&scene, device.is_cpu())?;
             let bar = super::progress_bar(episodes as u64, "evaluating", self.json);

@@ -286,6 +286,7 @@ fn request(scene: &Scene, opened: &mut Opened) -> anyhow::Result<Arc<PlanRequest
         settings: scene.plan.clone(),
         seed: scene.stage.seed,
         near_duration: None,
+        previous: None,
     }))
 }
 

@@ -91,10 +91,12 @@ impl Workspace for MazeLayout {
     }
 
     fn connected(&self, from: [f32; 2], to: [f32; 2]) -> bool {
-        match (self.cell_at(from), self.cell_at(to)) {
-            (Some(from), Some(to)) => self.shortest_path(from, to).is_some(),
-            _ => false,
-        }
+        self.cells_between(from, to).is_some()
+    }
+
+    fn cells_between(&self, from: [f32; 2], to: [f32; 2]) -> Option<usize> {
+        let path = self.shortest_path(self.cell_at(from)?, self.cell_at(to)?)?;
+        Some(path.len().saturating_sub(1))
     }
 }
 

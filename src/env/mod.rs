@@ -198,6 +198,11 @@ pub trait Workspace: Send + Sync {
     fn bounds(&self) -> [f32; 4];
     /// Whether a path through free space joins the two positions.
     fn connected(&self, from: [f32; 2], to: [f32; 2]) -> bool;
+    /// Steps from cell to cell on a shortest way, where free space is made of
+    /// cells; `None` where it is not or no way leads there.
+    fn cells_between(&self, _from: [f32; 2], _to: [f32; 2]) -> Option<usize> {
+        None
+    }
 }
 
 /// A Markov decision process with a goal.

@@ -4,7 +4,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::episodes::{self, Episodes};
 use super::statistics::{Estimate, quantile};
@@ -28,6 +28,9 @@ pub struct EvalOptions {
     pub settings: PlanSettings,
     /// Following.
     pub control: ControlSettings,
+    /// Whether to measure the blind selection as well, which takes as long
+    /// again.
+    pub blind: bool,
 }
 
 /// The measurements; one that does not apply is absent.
@@ -67,7 +70,7 @@ pub struct Evaluation {
 
 /// Quantiles of planning time, over the episodes that had the machine to
 /// themselves: the first tenth of those that run several at a time.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PlanTimes {
     /// Median.
     pub p50: f64,
@@ -94,7 +97,7 @@ struct Outcome {
     score: Option<f64>,
     score_blind: Option<f64>,
     reached: bool,
-    reached_blind: bool,
+    reached_blind: Option<bool>,
     feasible: bool,
     collides: bool,
     contact_share: f64,
@@ -130,7 +133,7 @@ fn summarize(found: &Episodes<Outcome>) -> Evaluation {
         score: Estimate::of(outcomes.iter().filter_map(|o| o.score)),
         score_blind: Estimate::of(outcomes.iter().filter_map(|o| o.score_blind)),
         reach_rate: Estimate::share(outcomes.iter().map(|o| o.reached)),
-        reach_rate_blind: Estimate::share(outcomes.iter().map(|o| o.reached_blind)),
+        reach_rate_blind: Estimate::share(outcomes.iter().filter_map(|o| o.reached_blind)),
         feasible_rate: Estimate::share(outcomes.iter().map(|o| o.feasible)),
         collision_rate: Estimate::share(outcomes.iter().map(|o| o.collides)),
         contact_share: Estimate::of(outcomes.iter().map(|o| o.contact_share)),
@@ -158,6 +161,7 @@ fn episode(
         settings: options.settings.clone(),
         seed: rng.below(usize::MAX) as u64,
         near_duration: None,
+        previous: None,
     };
     let mut plan_ms = Vec::new();
     let (film, rollout) =
@@ -166,7 +170,13 @@ fn episode(
     // A request of its own: the durations it refines must not know the map.
     let mut without_map = request;
     without_map.settings.selection = Selection::Blind;
-    let (_, blind) = attempt(environment, planner, &options.control, without_map, &mut Vec::new())?;
+    let blind = match options.blind {
+        true => {
+            let control = &options.control;
+            Some(attempt(environment, planner, control, without_map, &mut Vec::new())?.1)
+        }
+        false => None,
+    };
     let spec = environment.spec();
     let normalized = |rollout: &Rollout| {
         let total: f64 = rollout.rewards.iter().map(|r| f64::from(*r)).sum();
@@ -175,9 +185,9 @@ fn episode(
     };
     Ok(Outcome {
         score: normalized(&rollout),
-        score_blind: normalized(&blind),
+        score_blind: blind.as_ref().and_then(normalized),
         reached: rollout.arrival_step.is_some(),
-        reached_blind: blind.arrival_step.is_some(),
+        reached_blind: blind.as_ref().map(|blind| blind.arrival_step.is_some()),
         feasible: chosen.is_some_and(|c| c.feasible),
         collides: chosen.is_some_and(|c| c.points_in_walls > 0),
         contact_share: rollout.contact_steps as f64 / rollout.rewards.len().max(1) as f64,

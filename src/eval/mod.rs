@@ -2,6 +2,7 @@
 //! standard error.
 
 pub mod beam;
+mod drag;
 pub mod dream;
 mod episodes;
 pub mod gamma;
@@ -11,5 +12,6 @@ pub mod returns;
 mod statistics;
 pub mod transport;
 
+pub use drag::{DragEvaluation, DragOptions, evaluate_drags};
 pub use goal_reaching::{EvalOptions, Evaluation, PlanTimes, evaluate};
 pub use statistics::{Estimate, quantile};

@@ -102,6 +102,7 @@ fn episode(
         settings: options.settings.clone(),
         seed: rng.below(usize::MAX) as u64,
         near_duration: None,
+        previous: None,
     };
     let nothing = || PlanError::Request("the planner drew no candidate".into());
     let film = planner.plan(0, Arc::new(request.clone()), &mut |_| ControlFlow::Continue(()))?;

@@ -1,9 +1,9 @@
 //! Means with their standard errors, and quantiles.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A mean over independent episodes and its standard error.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Estimate {
     /// Sample mean.
     pub mean: f64,

@@ -13,6 +13,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use serde::Serialize;
 
 use super::device::median_ms;
+use super::frontier;
 use super::scene::Scene;
 use super::train::TrainError;
 use crate::data::{DataConfig, collect_stretches};
@@ -25,7 +26,7 @@ use crate::nn::adam::ModuleAdam;
 use crate::nn::init::Initializer;
 use crate::nn::temporal_unet::TemporalUnetConfig;
 use crate::plan::occupancy::{MapGrid, density_map};
-use crate::plan::{PlanRequest, Planner};
+use crate::plan::{Film, PlanRequest, Planner, Previous};
 use crate::rng::Rng;
 
 /// Resident size of this process now; `None` where the system does not tell.
@@ -134,32 +135,67 @@ pub fn network_rows(device: &Device, samples: usize) -> Vec<BenchRow> {
     ]
 }
 
-/// Planning rows: the scene's full request and the one made while dragging.
+/// Planning rows: the scene's full request, the same with the fewest steps that
+/// were recorded to score as well, and the one made while dragging, each from
+/// the plan before as in the window.
 pub fn plan_rows(scene: &Scene, planner: &Planner, samples: usize) -> Vec<BenchRow> {
-    let request = |seed: u64, near_duration| {
-        let [x, y] = scene.stage.start;
-        Arc::new(PlanRequest {
-            start: vec![x, y, 0.0, 0.0],
-            goal: scene.stage.goal.to_vec(),
-            via: Vec::new(),
-            settings: scene.plan.clone(),
-            seed,
-            near_duration,
-        })
-    };
+    let row = |name, median| BenchRow { name, median, unit: "ms", n: samples };
     let mut seed = 0;
-    let mut time = |near_duration| {
+    let mut full = |scene: &Scene| {
         median_ms(2, samples, || {
             seed += 1;
-            let request = request(seed, near_duration);
             // A failure shows in the plan command; here only time counts.
-            let _ = planner.plan(0, request, &mut |_| ControlFlow::Continue(()));
+            let _ = plan(planner, stage_request(scene, seed));
         })
     };
-    vec![
-        BenchRow { name: "plan_large_full", median: time(None), unit: "ms", n: samples },
-        BenchRow { name: "plan_large_drag", median: time(Some(250.0)), unit: "ms", n: samples },
-    ]
+    let mut rows = vec![row("plan_large_full", full(scene))];
+    let recorded = scene.model.weights().and_then(frontier::recorded);
+    let few = recorded.and_then(|found| Some(found.points[frontier::fewest(&found.points)?]));
+    if let Some(few) = few {
+        let mut scene = scene.clone();
+        few.apply(&mut scene, None);
+        rows.push(row("plan_large_few", full(&scene)));
+    }
+    rows.push(row("plan_large_drag", drag_ms(scene, planner, samples)));
+    rows
+}
+
+fn stage_request(scene: &Scene, seed: u64) -> PlanRequest {
+    let [x, y] = scene.stage.start;
+    PlanRequest {
+        start: vec![x, y, 0.0, 0.0],
+        goal: scene.stage.goal.to_vec(),
+        via: Vec::new(),
+        settings: scene.plan.clone(),
+        seed,
+        near_duration: None,
+        previous: None,
+    }
+}
+
+fn plan(planner: &Planner, request: PlanRequest) -> Option<Film> {
+    planner.plan(0, Arc::new(request), &mut |_| ControlFlow::Continue(())).ok()?
+}
+
+/// Median time of a request while the goal is dragged to and fro, milliseconds.
+fn drag_ms(scene: &Scene, planner: &Planner, samples: usize) -> f64 {
+    /// Length of a mouse move, units.
+    const MOVE: f32 = 0.02;
+    let mut last = plan(planner, stage_request(scene, 1));
+    let mut moves = 0_i32;
+    median_ms(2, samples, || {
+        let mut request = stage_request(scene, 1);
+        moves += 1;
+        request.goal[1] -= MOVE * (moves % 10) as f32;
+        let known = last.as_ref();
+        let duration = known.and_then(|film| Some(film.plan.as_ref()?.duration_steps));
+        request.near_duration = Some(duration.unwrap_or(250.0));
+        request.previous = known
+            .filter(|_| scene.plan.warm_steps > 0)
+            .and_then(|film| Previous::of_film(film, 0.0))
+            .map(Arc::new);
+        last = plan(planner, request).or(last.take());
+    })
 }
 
 /// Samples of the occupancy row.

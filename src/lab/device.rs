@@ -103,6 +103,19 @@ pub struct DeviceReport {
     pub missing: Vec<String>,
 }
 
+/// This machine's processor in words, for records of measured times.
+pub fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    // Where the system does not tell, the number of cores has to do.
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    let plural = if cores == 1 { "core" } else { "cores" };
+    match model {
+        Some((_, model)) => format!("{cores} {plural}, {}", model.trim()),
+        None => format!("{cores} {plural}, {}", std::env::consts::ARCH),
+    }
+}
+
 /// The CPU, for a reason.
 pub fn cpu(reason: &str) -> ChosenDevice {
     ChosenDevice { device: Device::flex(), name: "CPU (flex)".into(), reason: reason.to_owned() }

@@ -2,12 +2,14 @@
 //! newest of a kind counts, events and the newest results the other.
 
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::Checkpoint;
 use super::beam::{AttentionFrame, AttentionRequest, BeamFrame};
 use super::device::{ChosenDevice, DeviceChoice};
+use super::frontier::StoredFrontier;
 use super::occupancy::{OccupancyFrame, OccupancyRequest};
 use super::policy_run::{PolicyRun, RunRequest};
 use super::scene::Scene;
@@ -147,6 +149,10 @@ pub struct Shared {
     pub beam: Slot<BeamFrame>,
     /// The newest look inside the attention.
     pub attention: Slot<AttentionFrame>,
+    /// What is stored of the trade-off between score and time.
+    pub frontier: Slot<StoredFrontier>,
+    /// Whether the planner thread is at work.
+    pub(super) is_busy: AtomicBool,
     inbox: Mutex<Inbox>,
     rung: Condvar,
     events: SyncSender<Event>,
@@ -165,6 +171,8 @@ impl Shared {
             run: Slot::default(),
             beam: Slot::default(),
             attention: Slot::default(),
+            frontier: Slot::default(),
+            is_busy: AtomicBool::new(false),
             inbox: Mutex::default(),
             rung: Condvar::new(),
             events,

@@ -13,6 +13,7 @@ pub mod device;
 pub mod dream;
 pub mod episodes;
 pub mod files;
+pub mod frontier;
 pub mod knobs;
 mod mailbox;
 pub mod occupancy;

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use super::beam::{self, AttentionRequest, BeamFrame};
 use super::card::{card, sees};
 use super::checkpoint::Checkpoint;
 use super::device::{self, ChosenDevice, DeviceChoice};
+use super::frontier::{self, StoredFrontier};
 use super::mailbox::{Event, Shared, Task, WeightsSource};
 use super::occupancy::{self, OccupancyRequest};
 use super::open::{self, Opened, OpenedModel};
@@ -48,7 +50,10 @@ pub fn spawn(shared: Arc<Shared>) -> std::io::Result<JoinHandle<()>> {
                 worker.control = Some(control);
             }
             // A panic in a library must not take the window down.
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| worker.carry_out(task))) {
+            worker.shared.is_busy.store(true, Ordering::Relaxed);
+            let carried_out = catch_unwind(AssertUnwindSafe(|| worker.carry_out(task)));
+            worker.shared.is_busy.store(false, Ordering::Relaxed);
+            if let Err(panic) = carried_out {
                 worker.shared.send(Event::Trouble(Problem {
                     title: format!("the planner stopped: {}", panic_text(panic.as_ref())),
                     advice: "Open the scene again; if it happens again, choose the CPU.".into(),
@@ -266,6 +271,7 @@ impl Worker {
         self.shared.values.put(None);
         self.shared.beam.put(None);
         self.shared.attention.put(None);
+        self.shared.frontier.put(None);
         self.twins.clear();
         self.config = Some(scene.environment.clone());
         self.shared.run.put(None);
@@ -276,6 +282,12 @@ impl Worker {
         match open::open(scene, folder.as_deref(), &device.device) {
             Ok(opened) => {
                 let card = opened.header.as_ref().and_then(|_| card(&opened)).map(Box::new);
+                let found = matches!(opened.model, OpenedModel::Diffuser(_))
+                    .then(|| frontier::find(scene, folder.as_deref()))
+                    .flatten();
+                let weights = frontier::weights_id(opened.header.as_ref());
+                let stored = StoredFrontier { weights, found: found.map(Arc::new) };
+                self.shared.frontier.put(Some(Arc::new(stored)));
                 let is_maze_seen = sees(&opened, scene);
                 self.opened = Some(opened);
                 self.shared.send(Event::Loaded { card, device, is_maze_seen });
@@ -330,6 +342,9 @@ impl Worker {
                 let card = card(&opened).map(Box::new);
                 self.control = Some(scene.control.clone());
                 self.config = Some(scene.environment.clone());
+                let weights = frontier::weights_id(opened.header.as_ref());
+                let found = self.shared.frontier.get().and_then(|stored| stored.found.clone());
+                self.shared.frontier.put(Some(Arc::new(StoredFrontier { weights, found })));
                 self.opened = Some(opened);
                 self.shared.send(Event::Reweighted { card });
             }
@@ -421,6 +436,7 @@ impl Worker {
     }
 }
 
-fn go_on(yes: bool) -> ControlFlow<()> {
+/// Go on or break off.
+pub(super) fn go_on(yes: bool) -> ControlFlow<()> {
     if yes { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
 }

@@ -373,6 +373,10 @@ impl Scene {
                 return Err(SceneError::Value { key, why: format!("{value}; use 1 to {most}") });
             }
         }
+        if plan.warm_steps > 1000 {
+            let why = format!("{}; use 0 to 1000", plan.warm_steps);
+            return Err(SceneError::Value { key: "plan.warm_steps", why });
+        }
         let numbers = [
             ("plan.speed_limit", plan.speed_limit),
             ("plan.guide.scale", plan.guide.scale),

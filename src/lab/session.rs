@@ -8,6 +8,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 
@@ -15,6 +16,8 @@ use super::Checkpoint;
 use super::beam::{AttentionFrame, AttentionRequest, BeamFrame};
 use super::device::{self, DeviceChoice};
 use super::dream::{DreamFrame, DreamKeeper, DreamRequest};
+use super::frontier::StoredFrontier;
+use super::frontier::keeper::{FrontierKeeper, MeasureFrame};
 use super::mailbox::{Event, Shared, Task};
 use super::occupancy::{OccupancyFrame, OccupancyRequest};
 use super::planner_thread;
@@ -127,6 +130,7 @@ pub struct Session {
     status: Status,
     next_id: u64,
     dreams: DreamKeeper,
+    frontiers: FrontierKeeper,
     pub(super) trainer: TrainKeeper,
     pub(super) shown: Shown,
     /// The weights in training that were shown last.
@@ -169,6 +173,7 @@ impl Session {
             },
             next_id: 1,
             dreams: DreamKeeper::default(),
+            frontiers: FrontierKeeper::default(),
             trainer: TrainKeeper::default(),
             shown: Shown::Own,
             last_snapshot: None,
@@ -208,6 +213,9 @@ impl Session {
             && let Some(orders) = self.training_orders()
         {
             orders.tune(self.scene.clone());
+        }
+        if reload || rebuild {
+            self.frontiers.clear();
         }
         if reload {
             self.dreams.clear();
@@ -296,6 +304,32 @@ impl Session {
     /// The newest dreams, complete or growing.
     pub fn dream(&self) -> Option<Arc<DreamFrame>> {
         self.dreams.frame()
+    }
+
+    /// What is stored of the trade-off between score and time.
+    pub fn stored_frontier(&self) -> Option<Arc<StoredFrontier>> {
+        self.shared.frontier.get()
+    }
+
+    /// Measure that trade-off anew with the weights that are shown, on a thread
+    /// of its own that rests while the planner is at work. What is measured now
+    /// stops first.
+    pub fn measure_frontier(&mut self, episodes: usize) {
+        let shared = Arc::clone(&self.shared);
+        let is_planning = Arc::new(move || shared.is_busy.load(Ordering::Relaxed));
+        let weights = self.measured_weights(self.folder.as_deref());
+        let wake = Arc::clone(&self.shared.wake);
+        self.frontiers.start(self.scene.clone(), weights, episodes, is_planning, &wake);
+    }
+
+    /// Break off measuring; what was found stays.
+    pub fn stop_measuring(&self) {
+        self.frontiers.stop();
+    }
+
+    /// The newest measurement, complete or growing.
+    pub fn measured_frontier(&self) -> Option<Arc<MeasureFrame>> {
+        self.frontiers.frame()
     }
 
     /// The newest episode by beam search, finished or going on.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::checkpoint::CheckpointError;
+use super::frontier::keeper::MeasuredWeights;
 use super::mailbox::{Task, WeightsSource};
 use super::scene::Scene;
 use super::session::Session;
@@ -130,6 +131,22 @@ impl Session {
             Shown::Own => {}
             _ if !self.trains_this() => {}
             shown => self.show_weights(shown),
+        }
+    }
+
+    /// The weights that are shown, for who opens them on another thread;
+    /// `folder` is where the scene file lies.
+    pub(super) fn measured_weights(&self, folder: Option<&Path>) -> MeasuredWeights {
+        let own = || MeasuredWeights::Own(folder.map(Path::to_path_buf));
+        match &self.shown {
+            Shown::Own => own(),
+            Shown::Newest => match &self.last_snapshot {
+                Some(found) => MeasuredWeights::Memory(Arc::clone(found)),
+                None => self.newest_file().map_or_else(own, MeasuredWeights::File),
+            },
+            Shown::Checkpoint(id) => {
+                self.checkpoint_file(*id).map_or_else(own, MeasuredWeights::File)
+            }
         }
     }
 

@@ -26,8 +26,32 @@ pub struct Step<'a> {
     pub clean: &'a [f32],
 }
 
-/// Denoise `x`, normalized plans of one shape, in `steps` steps, as many as the
-/// sampler takes of them, and let `guide` move them on the way.
+/// Where a chain begins.
+#[derive(Default)]
+pub struct Beginning {
+    /// Pure noise, normalized plans of one shape; empty if none starts there.
+    pub noise: Vec<f32>,
+    /// Plans of the same shape that join for the last steps.
+    pub joining: Option<Joining>,
+}
+
+/// Noisy plans that join a chain.
+pub struct Joining {
+    /// Steps they take.
+    pub steps: usize,
+    /// x_t at the time the first of those steps begins at.
+    pub noisy: Vec<f32>,
+}
+
+/// x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps.
+pub fn noised(schedule: &Schedule, t: usize, clean: &[f32], eps: &[f32]) -> Vec<f32> {
+    let (signal, noise) = schedule.levels(t);
+    clean.iter().zip(eps).map(|(clean, eps)| signal * clean + noise * eps).collect()
+}
+
+/// Denoise plans from their beginning in `steps` steps, as many as the sampler
+/// takes of them, and let `guide` move them on the way. Steps before anything
+/// has begun are left out.
 /// `on_step` sees every step and may stop the chain; then the answer is `None`.
 ///
 /// # Errors
@@ -37,7 +61,7 @@ pub fn denoise(
     schedule: &Schedule,
     (sampler, steps): (Sampler, usize),
     known: &Inpainting,
-    mut x: Vec<f32>,
+    Beginning { noise: mut x, mut joining }: Beginning,
     noise: &mut Rng,
     denoiser: &mut Denoiser,
     mut guide: Option<Guide>,
@@ -47,6 +71,12 @@ pub fn denoise(
     // The clean plans of the step before, and its time.
     let mut before: Option<(usize, Vec<f32>)> = None;
     for (index, t) in times.iter().copied().enumerate() {
+        if let Some(joining) = joining.take_if(|joining| index + joining.steps >= times.len()) {
+            x.extend(joining.noisy);
+        }
+        if x.is_empty() {
+            continue;
+        }
         known.apply(&mut x);
         let next = times.get(index + 1).copied();
         let variance = schedule.variance(t, next);
@@ -107,9 +137,13 @@ fn dpm_solver(
     let slope = (h / (2.0 * last)) as f32;
     let keep = ((1.0 - schedule.abar(s)) / (1.0 - schedule.abar(t))).sqrt() as f32;
     let take = (-schedule.abar(s).sqrt() * (-h).exp_m1()) as f32;
+    let n = before.len().min(x.len()).min(clean.len());
+    let (x, joined) = x.split_at_mut(n);
     for ((x, clean), before) in x.iter_mut().zip(clean).zip(before) {
         *x = keep * *x + take * (clean + slope * (clean - before));
     }
+    // Plans that have just joined have no step before this one.
+    schedule.ddim(t, s, joined, &clean[n..]);
 }
 
 /// Fresh noise of time s on the clean plans (Song et al. 2023, Algorithm 1).
@@ -130,253 +164,4 @@ fn ddpm_mean(schedule: &Schedule, t: usize, x: &mut [f32], clean: &[f32]) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::guide::{GuideMethod, GuideSettings, GuideWeight};
-    use super::*;
-
-    /// Plans that are all equal to one number: the optimal denoiser knows it.
-    fn run(sampler: Sampler, steps: usize) -> (Vec<f32>, Vec<usize>) {
-        let schedule = Schedule::cosine(64);
-        let mut known = Inpainting::new(4, 1);
-        known.fix(0, 0, &[0.9]);
-        let mut rng = Rng::stream(1, "test");
-        let x = rng.normals(8);
-        let mut seen = Vec::new();
-        let plans = denoise(
-            &schedule,
-            (sampler, steps),
-            &known,
-            x,
-            &mut rng,
-            &mut |x, _| Ok(vec![0.25; x.len()]),
-            None,
-            &mut |step| {
-                assert_eq!((step.noisy[0], step.clean[4]), (0.9, 0.9));
-                seen.push(step.t);
-                ControlFlow::Continue(())
-            },
-        );
-        (plans.unwrap().unwrap(), seen)
-    }
-
-    #[test]
-    fn every_sampler_ends_on_the_denoisers_plan_with_known_entries_kept() {
-        for (sampler, steps, expected) in [
-            (Sampler::Ddim, 5, 5),
-            (Sampler::DpmSolver, 5, 5),
-            (Sampler::OneStep, 3, 3),
-            (Sampler::Ddpm, 5, 64),
-        ] {
-            let (plans, seen) = run(sampler, steps);
-            assert_eq!(plans, [0.9, 0.25, 0.25, 0.25, 0.9, 0.25, 0.25, 0.25]);
-            assert_eq!(seen.len(), expected);
-        }
-    }
-
-    /// Follow the solver over `steps` steps that are even in lambda, from time
-    /// 3800 to 200 of 4000.
-    fn solve(
-        schedule: &Schedule,
-        steps: usize,
-        first: f32,
-        denoiser: fn(f32, f32, f32) -> f32,
-    ) -> f32 {
-        let ends = [3800, 200].map(|t| schedule.half_log_snr(t));
-        let nearest = |lambda: f64| {
-            let distance = |t: usize| (schedule.half_log_snr(t) - lambda).abs();
-            (200..=3800).min_by(|a, b| distance(*a).total_cmp(&distance(*b))).unwrap()
-        };
-        let times: Vec<usize> = (0..=steps)
-            .map(|i| nearest(ends[0] + (ends[1] - ends[0]) * i as f64 / steps as f64))
-            .collect();
-        let (mut x, mut before) = ([first], None);
-        for pair in times.windows(2) {
-            let (signal, noise) = schedule.levels(pair[0]);
-            let clean = [denoiser(x[0], signal, noise)];
-            let earlier = before.as_ref().map(|(t, clean): &(usize, [f32; 1])| (*t, &clean[..]));
-            dpm_solver(schedule, (pair[0], pair[1]), &mut x, &clean, earlier);
-            before = Some((pair[0], clean));
-        }
-        x[0]
-    }
-
-    /// By which power of two errors fall where steps double.
-    fn orders(errors: &[f32]) -> Vec<f32> {
-        errors.windows(2).map(|pair| (pair[0] / pair[1]).log2()).collect()
-    }
-
-    #[test]
-    fn the_solver_is_of_second_order_where_the_answer_is_known_in_closed_form() {
-        // Data from N(m, s^2): the optimal denoiser is linear, and x keeps its
-        // place in standard deviations along the whole chain.
-        const MEAN: f32 = 0.3;
-        const DEVIATION: f32 = 0.5;
-        let schedule = Schedule::cosine(4000);
-        let spread = |t: usize| {
-            let (signal, noise) = schedule.levels(t);
-            ((signal * DEVIATION).powi(2) + noise * noise).sqrt()
-        };
-        let first = 1.1;
-        let place = (first - schedule.levels(3800).0 * MEAN) / spread(3800);
-        let exact = schedule.levels(200).0 * MEAN + place * spread(200);
-        let denoiser = |x: f32, signal: f32, noise: f32| {
-            let gain =
-                signal * DEVIATION * DEVIATION / ((signal * DEVIATION).powi(2) + noise * noise);
-            MEAN + gain * (x - signal * MEAN)
-        };
-        let errors =
-            [16, 32, 64, 128].map(|n| (solve(&schedule, n, first, denoiser) - exact).abs());
-        let orders = orders(&errors);
-        assert!(orders.iter().all(|order| (1.7..2.3).contains(order)), "{orders:?} {errors:?}");
-        assert!(errors[3] < 1e-4, "{errors:?}");
-    }
-
-    #[test]
-    fn the_solver_agrees_with_a_fine_ddim_chain_to_second_order() {
-        // Data at -1 and 1: the optimal denoiser is a hyperbolic tangent.
-        let schedule = Schedule::cosine(4000);
-        let denoiser = |x: f32, signal: f32, noise: f32| (signal * x / (noise * noise)).tanh();
-        let first = 0.4;
-        // In f64: 3600 steps of rounding would be seen.
-        let mut fine = f64::from(first);
-        for t in (201..=3800).rev() {
-            let [signal, noise] = [schedule.abar(t).sqrt(), (1.0 - schedule.abar(t)).sqrt()];
-            let clean = (signal * fine / (noise * noise)).tanh();
-            let (next, level) = (schedule.abar(t - 1).sqrt(), (1.0 - schedule.abar(t - 1)).sqrt());
-            fine = next * clean + level * (fine - signal * clean) / noise;
-        }
-        let errors = [8, 16, 32]
-            .map(|n| (f64::from(solve(&schedule, n, first, denoiser)) - fine).abs() as f32);
-        let orders = orders(&errors);
-        assert!(orders.iter().all(|order| (1.5..3.2).contains(order)), "{orders:?} {errors:?}");
-    }
-
-    #[test]
-    fn the_solver_is_ddim_for_one_step_and_exact_where_nothing_changes() {
-        let schedule = Schedule::cosine(64);
-        let (mut ours, mut theirs) = ([0.7, -0.2], [0.7, -0.2]);
-        dpm_solver(&schedule, (63, 31), &mut ours, &[0.1, 0.2], None);
-        schedule.ddim(63, 31, &mut theirs, &[0.1, 0.2]);
-        assert_eq!(ours, theirs);
-        // A clean plan that stays the same: both are exact, whatever the step.
-        let before: &[f32] = &[0.1, 0.2];
-        dpm_solver(&schedule, (31, 4), &mut ours, &[0.1, 0.2], Some((63, before)));
-        schedule.ddim(31, 4, &mut theirs, &[0.1, 0.2]);
-        assert!(ours.iter().zip(&theirs).all(|(a, b)| (a - b).abs() < 1e-6), "{ours:?} {theirs:?}");
-        // A chain of one forward is the same for both.
-        assert_eq!(run(Sampler::Ddim, 1), run(Sampler::DpmSolver, 1));
-    }
-
-    #[test]
-    fn the_distilled_sampler_draws_fresh_noise_and_only_between_forwards() {
-        let chain = |steps: usize, seed: u64| {
-            let schedule = Schedule::cosine(64);
-            let mut seen = Vec::new();
-            denoise(
-                &schedule,
-                (Sampler::OneStep, steps),
-                &Inpainting::new(2, 1),
-                vec![0.5, -0.5],
-                &mut Rng::stream(seed, "test"),
-                &mut |x, _| Ok(x.iter().map(|x| 0.5 * x).collect()),
-                None,
-                &mut |step| {
-                    seen.push((step.noisy.to_vec(), step.clean.to_vec()));
-                    ControlFlow::Continue(())
-                },
-            )
-            .unwrap();
-            seen
-        };
-        assert_eq!(chain(1, 1), chain(1, 2));
-        let (one, other) = (chain(2, 1), chain(2, 2));
-        assert_eq!(one[0], other[0]);
-        assert_ne!(one[1].0, other[1].0);
-        // Noise of the second time on the first clean plan.
-        let (signal, level) = Schedule::cosine(64).levels(31);
-        let mut rng = Rng::stream(1, "test");
-        for (x, clean) in one[1].0.iter().zip(&one[0].1) {
-            assert!((x - signal * clean - level * rng.normal()).abs() < 1e-6);
-        }
-    }
-
-    #[test]
-    fn a_stopped_chain_returns_nothing() {
-        let schedule = Schedule::cosine(8);
-        let mut rng = Rng::stream(1, "test");
-        let stopped = denoise(
-            &schedule,
-            (Sampler::Ddim, 4),
-            &Inpainting::new(2, 1),
-            vec![0.0; 2],
-            &mut rng,
-            &mut |x, _| Ok(x.to_vec()),
-            None,
-            &mut |_| ControlFlow::Break(()),
-        );
-        assert_eq!(stopped.unwrap(), None);
-    }
-
-    /// Plans of a denoiser that knows nothing, pulled upwards by a guide.
-    fn pulled(sampler: Sampler, settings: &GuideSettings) -> Vec<f32> {
-        let schedule = Schedule::cosine(20);
-        let mut known = Inpainting::new(3, 1);
-        known.fix(0, 0, &[0.9]);
-        let mut rng = Rng::stream(3, "test");
-        let x = rng.normals(6);
-        let mut up = |x: &[f32], _| Ok(vec![1.0; x.len()]);
-        let guide = Guide { settings, gradient: &mut up };
-        let plans = denoise(
-            &schedule,
-            (sampler, 6),
-            &known,
-            x,
-            &mut rng,
-            // Half of what it sees: what a guide did remains visible.
-            &mut |x, _| Ok(x.iter().map(|x| 0.5 * x).collect()),
-            Some(guide),
-            &mut |_| ControlFlow::Continue(()),
-        );
-        plans.unwrap().unwrap()
-    }
-
-    #[test]
-    fn a_guide_of_scale_zero_changes_no_bit_and_others_pull_along_their_gradient() {
-        for sampler in [Sampler::Ddim, Sampler::Ddpm] {
-            for method in [GuideMethod::Mean, GuideMethod::Noisy] {
-                for weight in [GuideWeight::Variance, GuideWeight::Deviation, GuideWeight::One] {
-                    let settings =
-                        |scale| GuideSettings { scale, method, weight, ..GuideSettings::default() };
-                    let still = pulled(sampler, &settings(0.0));
-                    let gone = pulled(sampler, &GuideSettings { stop_below: 99, ..settings(1.0) });
-                    assert_eq!(still, gone);
-                    let up = pulled(sampler, &settings(0.3));
-                    let down = pulled(sampler, &settings(-0.3));
-                    assert_eq!((up[0], up[3]), (0.9, 0.9), "known entries stay");
-                    for at in [1, 2, 4, 5] {
-                        assert!(up[at] > still[at] && still[at] > down[at], "{up:?} {still:?}");
-                    }
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn the_thesis_adds_the_scaled_variance_times_the_gradient_to_the_mean() {
-        let schedule = Schedule::cosine(20);
-        let settings = GuideSettings { scale: 0.7, ..GuideSettings::default() };
-        let mut asked = Vec::new();
-        let mut gradient = |x: &[f32], t: usize| {
-            asked.push((x.to_vec(), t));
-            Ok(vec![2.0; x.len()])
-        };
-        let mut guide = Guide { settings: &settings, gradient: &mut gradient };
-        let mut mean = [0.1, -0.2];
-        let variance = schedule.posterior(9).variance;
-        guide.at_mean((9, 8, schedule.variance(9, Some(8))), &mut mean).unwrap();
-        let moved = (0.7 * variance * 2.0) as f32;
-        assert!((mean[0] - 0.1 - moved).abs() < 1e-6 && (mean[1] + 0.2 - moved).abs() < 1e-6);
-        // J is asked about the mean itself, at its own noise level.
-        assert_eq!(asked, [(vec![0.1, -0.2], 8)]);
-    }
-}
+mod tests;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::guide::GuideSettings;
 use super::sampler::Sampler;
+use super::warm::Previous;
 use crate::env::StateView;
 
 /// Selects among the candidates of one request.
@@ -67,9 +68,19 @@ pub struct PlanSettings {
     pub selection: Selection,
     /// Candidates in the smaller request made while dragging.
     pub drag_candidates: usize,
+    /// Of the denoising steps, how many the plans of a request take that start
+    /// from earlier ones, while dragging and when planning again; 0 starts
+    /// every request from pure noise.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub warm_steps: usize,
     /// Guidance by the predicted return, of a model that predicts it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub guide: GuideSettings,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(value: &usize) -> bool {
+    *value == 0
 }
 
 fn is_default(settings: &GuideSettings) -> bool {
@@ -88,6 +99,7 @@ impl Default for PlanSettings {
             speed_limit: 6.0,
             selection: Selection::ReadsMap,
             drag_candidates: 16,
+            warm_steps: 0,
             guide: GuideSettings::default(),
         }
     }
@@ -109,12 +121,17 @@ pub struct PlanRequest {
     /// While dragging: the duration, in steps, around which the smaller
     /// request searches. `None` is the full request.
     pub near_duration: Option<f32>,
+    /// An earlier plan to start from, if [`PlanSettings::warm_steps`] says so.
+    pub previous: Option<Arc<Previous>>,
 }
 
-/// One step of the denoising chain, for every candidate at once.
+/// One step of the denoising chain, for every candidate that takes it. Those
+/// that start from earlier plans come last and join late: the arrays of steps
+/// before that are shorter.
 #[derive(Clone, Debug)]
 pub struct DenoisingStep {
-    /// Diffusion time t before the step; the chain runs from T - 1 down.
+    /// Diffusion time t before the step; a chain from pure noise runs from T - 1
+    /// down.
     pub diffusion_time: usize,
     /// Standard deviation of the noise in `noisy`, sqrt(1 - abar_t).
     pub noise_level: f32,
@@ -216,6 +233,12 @@ impl Film {
     /// How many candidates the request drew.
     pub fn n_candidates(&self) -> usize {
         self.durations.len()
+    }
+
+    /// How many candidates a chain array holds; at an early step those that
+    /// start from earlier plans are not there yet.
+    pub fn n_in(&self, array: &[f32]) -> usize {
+        array.len() / (self.waypoints * self.dims).max(1)
     }
 
     /// The first two state coordinates of one waypoint of one candidate in a

@@ -8,6 +8,7 @@ use super::control::{ControlLaw, ControlSettings, Replan, Rollout};
 use super::film::{Film, Plan, PlanRequest};
 use super::inverse::invert;
 use super::planner::Planner;
+use super::warm::Previous;
 use crate::env::{Environment, EnvironmentSpec, StateView};
 
 /// What happens while a plan is followed.
@@ -18,10 +19,26 @@ pub enum PursuitEvent<'a> {
     Moved(&'a Rollout),
 }
 
-/// A plan for the rest of the way: from the episode so far, with about this
-/// many steps left. The first `None` ends the episode, the second keeps the
+/// A plan for the rest of the way: from the episode so far, and what remains of
+/// the plan that is followed. The first `None` ends the episode, the second keeps the
 /// old plan.
-type Replanner<'a> = dyn FnMut(&Rollout, f32) -> Result<Option<Option<Arc<Plan>>>, PlanError> + 'a;
+type Replanner<'a> =
+    dyn FnMut(&Rollout, Followed) -> Result<Option<Option<Arc<Plan>>>, PlanError> + 'a;
+
+/// A plan on its way.
+#[derive(Clone, Copy)]
+struct Followed<'a> {
+    plan: &'a Plan,
+    /// Environment steps of it that have been taken.
+    elapsed: f32,
+}
+
+impl Followed<'_> {
+    /// Environment steps until it ends; negative after that.
+    fn left(&self) -> f32 {
+        self.plan.duration_steps - self.elapsed
+    }
+}
 
 /// A plan to follow and the request that made it.
 pub struct Pursuit<'a> {
@@ -52,7 +69,8 @@ impl Planner {
         let mut seed = task.request.seed;
         let mut caution = Caution::default();
         let has_goal = !self.spec.goal_dims.is_empty();
-        follow(environment, &task, &mut |rollout, left| {
+        follow(environment, &task, &mut |rollout, followed| {
+            let left = followed.left();
             let Some(state) = rollout.states.last() else { return Ok(None) };
             if on_event(PursuitEvent::Moved(rollout)).is_break() {
                 return Ok(None);
@@ -73,6 +91,10 @@ impl Planner {
                     .then_some(left)
                     .or(task.request.near_duration.filter(|_| !has_goal)),
                 via: Vec::new(),
+                previous: (settings.warm_steps > 0)
+                    .then(|| Previous::of_plan(followed.plan, &rollout.view, followed.elapsed))
+                    .flatten()
+                    .map(Arc::new),
                 settings,
                 ..task.request.clone()
             };
@@ -134,9 +156,9 @@ fn follow(
     let mut begun = 0;
     for step in 0..max_steps {
         let state = environment.state();
-        let left = plan.duration_steps - (step - begun) as f32;
-        if wants_replan(&spec, task.control, &plan, &state, step - begun, left) {
-            let Some(next) = replanner(&rollout, left)? else { return Ok(rollout) };
+        let followed = Followed { plan: &plan, elapsed: (step - begun) as f32 };
+        if wants_replan(&spec, task.control, &plan, &state, step - begun, followed.left()) {
+            let Some(next) = replanner(&rollout, followed)? else { return Ok(rollout) };
             if let Some(next) = next {
                 plan = next;
                 begun = step;

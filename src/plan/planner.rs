@@ -6,18 +6,15 @@ use std::time::Instant;
 
 use super::PlanError;
 use super::candidates::{duration_grid, passes, score_candidate, select};
-use super::denoise::{Step, denoise};
+use super::denoise::{Beginning, Step, denoise};
 use super::film::{Candidate, DenoisingStep, DurationSearch, Film, Plan, PlanRequest};
 use super::fusing::fuse;
 use super::guide::Guide;
+use super::warm::WarmSamples;
 use crate::env::{Environment, EnvironmentSpec, StateView, Workspace};
 use crate::model::diffuser::Diffuser;
 use crate::model::inpainting::Inpainting;
 use crate::rng::Rng;
-
-/// Half-width of a dragging request's durations around the last one, as a
-/// factor.
-const DRAG_SPREAD: f32 = 1.35;
 
 /// Rounds sampled after the second while no candidate passes. Each costs as
 /// much as the second; almost no request needs one.
@@ -31,12 +28,6 @@ pub struct Planner {
     view: StateView,
 }
 
-/// The samples of a request before they are judged.
-struct Shape {
-    waypoints: usize,
-    durations: Vec<f32>,
-}
-
 impl Planner {
     /// Plans in an environment with `workspace` and `spec`.
     pub fn new(diffuser: Diffuser, workspace: Arc<dyn Workspace>, spec: EnvironmentSpec) -> Self {
@@ -47,6 +38,11 @@ impl Planner {
     /// The model.
     pub fn diffuser(&self) -> &Diffuser {
         &self.diffuser
+    }
+
+    /// How the environment's observations show its states.
+    pub fn view(&self) -> &StateView {
+        &self.view
     }
 
     /// Plan in a changed environment.
@@ -63,6 +59,10 @@ impl Planner {
     /// shortest that passes, and all other candidates crowd around it; the
     /// film holds both.
     ///
+    /// A warm request, one with [`PlanRequest::previous`], noises those plans
+    /// and takes the last `warm_steps` steps with them. If none of its
+    /// candidates passes, the request is carried out from pure noise.
+    ///
     /// # Errors
     /// A request of the wrong size or with NaN, or a failing model.
     pub fn plan(
@@ -73,36 +73,65 @@ impl Planner {
     ) -> Result<Option<Film>, PlanError> {
         let started = Instant::now();
         self.check(&request)?;
-        let shape = self.shape(&request);
+        let Some((film, is_warm)) = self.attempt(id, &request, started, on_step)? else {
+            return Ok(None);
+        };
+        if !is_warm || self.has_passed(&film) {
+            return Ok(Some(film));
+        }
+        let cold = Arc::new(PlanRequest { previous: None, ..(*request).clone() });
+        Ok(self.attempt(id, &cold, started, on_step)?.map(|(film, _)| film))
+    }
+
+    /// A film and whether earlier plans were a part of it.
+    fn attempt(
+        &self,
+        id: u64,
+        request: &Arc<PlanRequest>,
+        started: Instant,
+        on_step: &mut dyn FnMut(&Film) -> ControlFlow<()>,
+    ) -> Result<Option<(Film, bool)>, PlanError> {
+        let shape = self.shape(request);
         let settings = &request.settings;
-        let steps = (settings.sampler, settings.denoising_steps);
+        let n_times = self.times(request).len();
+        let is_warm = shape.warm.is_some();
         let mut film = Film {
             id,
-            request: Arc::clone(&request),
+            request: Arc::clone(request),
             waypoints: shape.waypoints,
             dims: self.diffuser.config.dims(),
             observation_offset: self.diffuser.config.action_dim,
             view: self.view.clone(),
             durations: Arc::from([]),
             steps: Vec::new(),
-            total_steps: steps.0.times(&self.diffuser.schedule, steps.1).len(),
+            total_steps: match shape.durations.is_empty() {
+                true => settings.warm_steps.min(n_times),
+                false => n_times,
+            },
             candidates: Vec::new(),
             chosen: None,
             plan: None,
             wall_ms: 0.0,
         };
-        let mut rng = Rng::stream(request.seed, "plan noise");
+        let mut rng = match &request.previous {
+            // What explores draws other noise every time.
+            Some(previous) if is_warm => {
+                Rng::stream(request.seed, &format!("fresh noise {}", previous.generation))
+            }
+            _ => Rng::stream(request.seed, "plan noise"),
+        };
         let mut on_step = |film: &mut Film| {
             film.wall_ms = started.elapsed().as_secs_f32() * 1e3;
             on_step(film)
         };
-        if !self.sample(&mut film, &shape.durations, &mut rng, &mut on_step)? {
+        if !self.sample(&mut film, &shape.durations, shape.warm, &mut rng, &mut on_step)? {
             return Ok(None);
         }
         self.judge(&mut film)?;
-        for round in 0..=MORE_ROUNDS {
+        let rounds = if is_warm { 0..0 } else { 0..MORE_ROUNDS + 1 };
+        for round in rounds {
             let Some(durations) = self.next_round(&film, round) else { break };
-            if !self.sample(&mut film, &durations, &mut rng, &mut on_step)? {
+            if !self.sample(&mut film, &durations, None, &mut rng, &mut on_step)? {
                 return Ok(None);
             }
             self.judge(&mut film)?;
@@ -110,15 +139,16 @@ impl Planner {
         film.chosen = select(&film.candidates, settings.selection, settings.speed_limit);
         film.plan = film.chosen.and_then(|chosen| self.extract(&film, chosen)).map(Arc::new);
         film.wall_ms = started.elapsed().as_secs_f32() * 1e3;
-        Ok(Some(film))
+        Ok(Some((film, is_warm)))
     }
 
-    /// Denoise one sample per duration and add them to the film; whether it
-    /// ran to the end.
+    /// Denoise one sample per duration and the earlier plans in `warm`, and add
+    /// them to the film; whether it ran to the end.
     fn sample(
         &self,
         film: &mut Film,
-        durations: &[f32],
+        fresh: &[f32],
+        warm: Option<WarmSamples>,
         rng: &mut Rng,
         on_step: &mut dyn FnMut(&mut Film) -> ControlFlow<()>,
     ) -> Result<bool, PlanError> {
@@ -126,8 +156,11 @@ impl Planner {
         let settings = &request.settings;
         let waypoints = film.waypoints;
         let earlier = std::mem::take(&mut film.steps);
-        film.durations = film.durations.iter().chain(durations).copied().collect();
-        let noise = rng.normals(durations.len() * waypoints * film.dims);
+        let noise = rng.normals(fresh.len() * waypoints * film.dims);
+        let (joined, joining) = warm.map(|warm| self.joining(&request, warm)).unzip();
+        let durations: Vec<f32> =
+            fresh.iter().copied().chain(joined.into_iter().flatten()).collect();
+        film.durations = film.durations.iter().chain(&durations).copied().collect();
         let known = self.known(&request, waypoints);
         let predictor = self.diffuser.guide();
         let film_dims = film.dims;
@@ -148,11 +181,16 @@ impl Planner {
             &self.diffuser.schedule,
             (settings.sampler, settings.denoising_steps),
             &known,
-            noise,
+            Beginning { noise, joining },
             rng,
-            &mut |x, t| match settings.sampler.row().is_distilled {
-                true => self.diffuser.predict_end(x, waypoints, t, durations),
-                false => self.diffuser.predict_clean(x, waypoints, t, durations),
+            &mut |x, t| {
+                // Earlier plans come last and join late.
+                let n = x.len() / (waypoints * film_dims).max(1);
+                let durations = &durations[..n.min(durations.len())];
+                match settings.sampler.row().is_distilled {
+                    true => self.diffuser.predict_end(x, waypoints, t, durations),
+                    false => self.diffuser.predict_clean(x, waypoints, t, durations),
+                }
             },
             predictor.is_some().then_some(guide),
             &mut |step| {
@@ -205,60 +243,6 @@ impl Planner {
             return refuse("the start, goal or a waypoint is not a number".into());
         }
         Ok(())
-    }
-
-    /// How many waypoints, and which durations.
-    fn shape(&self, request: &PlanRequest) -> Shape {
-        let config = &self.diffuser.config;
-        let settings = &request.settings;
-        if !config.takes_duration() {
-            return self.fixed_shape(request);
-        }
-        let [min, max] = config.duration_range();
-        let durations = match request.near_duration {
-            None => {
-                let each = match settings.search {
-                    DurationSearch::Grid => settings.candidates_per_duration,
-                    DurationSearch::Refine => 1,
-                };
-                let grid = duration_grid([min, max], settings.durations).into_iter();
-                grid.flat_map(|duration| std::iter::repeat_n(duration, each)).collect()
-            }
-            Some(near) => {
-                let near = near.clamp(min, max);
-                let range = [(near / DRAG_SPREAD).max(min), (near * DRAG_SPREAD).min(max)];
-                // Half look elsewhere: a goal that slips around a wall takes
-                // another way of quite another length.
-                let elsewhere = settings.drag_candidates / 2;
-                let mut durations = duration_grid(range, settings.drag_candidates - elsewhere);
-                durations.extend(duration_grid([min, max], elsewhere));
-                durations
-            }
-        };
-        Shape { waypoints: config.waypoints, durations }
-    }
-
-    /// A fixed-duration model plans shorter by taking fewer waypoints: the
-    /// network is convolutional and takes any legal length.
-    fn fixed_shape(&self, request: &PlanRequest) -> Shape {
-        let config = &self.diffuser.config;
-        let stride = config.stride();
-        let multiple = config.network().length_multiple();
-        let waypoints = match request.near_duration {
-            // Without a goal there is no arrival to be in time for.
-            _ if self.spec.goal_dims.is_empty() => config.waypoints,
-            None => config.waypoints,
-            Some(near) => {
-                let wanted = (near / stride).ceil() as usize + 1;
-                wanted.next_multiple_of(multiple).clamp(2 * multiple, config.waypoints)
-            }
-        };
-        let settings = &request.settings;
-        let n = match request.near_duration {
-            None => settings.candidates_per_duration * 2,
-            Some(_) => settings.candidates_per_duration,
-        };
-        Shape { waypoints, durations: vec![stride * (waypoints - 1) as f32; n] }
     }
 
     /// Start, goal and waypoints as one inpainting mask.

@@ -10,7 +10,7 @@ use crate::lab::files::{FileEvent, FileTask};
 use crate::lab::pairs;
 use crate::lab::scene::StageConfig;
 use crate::lab::{Scene, Session, knobs, shipped};
-use crate::plan::PlanRequest;
+use crate::plan::{PlanRequest, Previous, guess_duration};
 use crate::rng::Rng;
 
 use super::app::{App, Proposal};
@@ -51,7 +51,13 @@ pub fn pump(
     }
     let stage = stage.unwrap_or_else(|| scene.stage.clone());
     let (start, handoff_secs) = live.origin_state(wish, &place.at_rest(stage.start), transport);
-    let near_duration = wish.quick.then(|| near_duration(live, place, &start, stage.goal));
+    let complete = live.complete().map(Arc::as_ref);
+    let near_duration = wish.quick.then(|| {
+        guess_duration(place.workspace.as_ref(), [start[0], start[1]], stage.goal, complete)
+    });
+    let is_warm = wish.quick && scene.plan.warm_steps > 0;
+    let previous = live.previous(handoff_secs).filter(|_| is_warm);
+    let previous = previous.and_then(|(film, elapsed)| Previous::of_film(film, elapsed));
     let request = PlanRequest {
         start: start.clone(),
         goal: stage.goal.into_iter().take(place.spec.goal_dims.len()).collect(),
@@ -59,24 +65,10 @@ pub fn pump(
         settings: scene.plan.clone(),
         seed: stage.seed,
         near_duration,
+        previous: previous.map(Arc::new),
     };
     let id = session.request(request);
     live.sent(id, wish, &start, handoff_secs, now_secs, transport);
-}
-
-fn near_duration(live: &Live, place: &Place, start: &[f32], goal: [f32; 2]) -> f32 {
-    let from = [start[0], start[1]];
-    let known = live.complete().and_then(|film| {
-        let (start, goal) = (&film.request.start, &film.request.goal);
-        let plan = film.plan.as_ref()?;
-        let goal = if goal.is_empty() { start } else { goal };
-        Some((
-            [*start.first()?, *start.get(1)?],
-            [*goal.first()?, *goal.get(1)?],
-            plan.duration_steps,
-        ))
-    });
-    place.guess_duration(from, goal, known)
 }
 
 impl App {

@@ -23,6 +23,7 @@ use super::live::{Live, Wish};
 use super::overlays::Overlay;
 use super::overlays::notices::Notice;
 use super::panels::denoise::FilmStrip;
+use super::panels::frontier::FrontierView;
 use super::place::Place;
 use super::probe::Probe;
 use super::stage::Stage;
@@ -73,6 +74,8 @@ pub struct App {
     pub training: Training,
     /// Episodes of the data set, and demonstrations.
     pub data: DataView,
+    /// How the trade-off between score and time is looked at.
+    pub frontier: FrontierView,
     /// Undo and redo.
     pub history: History,
     /// What lies over the window.
@@ -220,6 +223,7 @@ impl Prepared {
             world: pairs::world_of(session.scene()),
             training: Training::default(),
             data: DataView::default(),
+            frontier: FrontierView::default(),
             history: History::default(),
             overlay: None,
             notices: Vec::new(),

@@ -28,6 +28,8 @@ pub enum EditTag {
     Demonstrations,
     /// Painted rewards.
     Rewards,
+    /// Sampler and steps, by a point of the trade-off.
+    Frontier,
 }
 
 impl EditTag {
@@ -43,6 +45,7 @@ impl EditTag {
             Self::Seed => "changing the seed".into(),
             Self::Demonstrations => "adding a demonstration".into(),
             Self::Rewards => "painting rewards".into(),
+            Self::Frontier => "choosing sampler and steps".into(),
         }
     }
 }

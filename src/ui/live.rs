@@ -165,6 +165,21 @@ impl Live {
         }
     }
 
+    /// The film of the plan that the ball follows at `secs` on the rollout's
+    /// clock, and how many environment steps of that plan it has taken by then;
+    /// 0 if it does not follow the newest plan.
+    pub fn previous(&self, secs: f32) -> Option<(&Arc<Film>, f32)> {
+        let film = self.complete.as_ref()?;
+        let follows = self.rollout.as_ref().filter(|rollout| rollout.film_id == film.id);
+        let Some(rollout) = follows else { return Some((film, 0.0)) };
+        let step = secs / rollout.dt_secs.max(1e-6);
+        let later = rollout.films.iter().take_while(|(begun, _)| *begun as f32 <= step + 1e-3);
+        Some(match later.last() {
+            Some((begun, later)) => (later, step - *begun as f32),
+            None => (film, step),
+        })
+    }
+
     /// A request for `wish` left as `id`.
     pub fn sent(
         &mut self,

@@ -7,9 +7,6 @@ use crate::env::{
     self, EnvError, EnvironmentConfig, EnvironmentSpec, FourRooms, MazeLayout, PolicyRow, Workspace,
 };
 
-/// Typical steps a plan spends on one cell, before any plan says otherwise.
-const STEPS_PER_CELL: f32 = 22.0;
-
 /// The layout of what is no maze: nothing but one free cell.
 const NO_MAZE: &str = "O";
 
@@ -88,37 +85,4 @@ impl Place {
     pub fn legal(&self, position: [f32; 2]) -> Option<[f32; 2]> {
         self.workspace.nearest_free(position)
     }
-
-    /// Guess the duration, in steps, of a plan between two positions from a
-    /// known one: plans take about equally long per cell.
-    pub fn guess_duration(
-        &self,
-        from: [f32; 2],
-        to: [f32; 2],
-        known: Option<([f32; 2], [f32; 2], f32)>,
-    ) -> f32 {
-        if !self.is_maze() {
-            return straight_duration(from, to, known);
-        }
-        let cells = |from, to| {
-            let path =
-                self.layout.shortest_path(self.layout.cell_at(from)?, self.layout.cell_at(to)?)?;
-            Some((path.len() as f32 - 0.5).max(0.5))
-        };
-        let pace = known.and_then(|(from, to, steps)| Some(steps / cells(from, to)?));
-        let pace = pace.unwrap_or(STEPS_PER_CELL).clamp(10.0, 60.0);
-        (cells(from, to).unwrap_or(1.0) * pace).max(10.0)
-    }
-}
-
-/// The same where there are no cells: plans take about equally long per length
-/// of the straight line.
-fn straight_duration(
-    from: [f32; 2],
-    to: [f32; 2],
-    known: Option<([f32; 2], [f32; 2], f32)>,
-) -> f32 {
-    let length = |from: [f32; 2], to: [f32; 2]| (from[0] - to[0]).hypot(from[1] - to[1]).max(0.05);
-    let pace = known.map_or(30.0, |(from, to, steps)| steps / length(from, to));
-    (length(from, to) * pace.clamp(20.0, 80.0)).max(2.0)
 }

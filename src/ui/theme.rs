@@ -175,6 +175,18 @@ impl Colors {
         color(Rgba::hex(if self.is_dark() { 0xe8793f } else { 0xd55e00 }))
     }
 
+    /// A row of a table in a plot.
+    pub fn category(&self, index: usize) -> Color32 {
+        const TONES: [[u32; 2]; 5] = [
+            [0x56b4e9, 0x0072b2],
+            [0xe69f00, 0xb87400],
+            [0x2fbf94, 0x009e73],
+            [0xcc79a7, 0xb65a90],
+            [0xe8793f, 0xd55e00],
+        ];
+        color(Rgba::hex(TONES[index % TONES.len()][usize::from(!self.is_dark())]))
+    }
+
     /// A plot's first and second coordinate.
     pub fn coordinate(&self, index: usize) -> Color32 {
         if index == 0 { self.accent() } else { self.trail() }

@@ -44,6 +44,7 @@ impl Eval {
             seed: self.seed,
             settings: scene.plan.clone(),
             control: scene.control.clone(),
+            blind: true,
         };
         let bar = crate::cli::progress_bar(options.episodes as u64, "evaluating", self.json);
         let mut environments = environments(scene, device.is_cpu())?;

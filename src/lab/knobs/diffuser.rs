@@ -75,6 +75,17 @@ pub(super) const KNOBS: &[Knob] = &[
         set: |s, v| s.plan.denoising_steps = whole(v, 1000.0),
     },
     Knob {
+        id: "plan.warm_steps",
+        title: "Warm start",
+        group: "Planner",
+        help: "While dragging and when planning again, put back the noise of so many of the denoising steps on the last plans and take only those steps: x_t = √ᾱ_t x_prev + √(1-ᾱ_t) ε. 0 starts every plan from pure noise.",
+        effect: Effect::Live,
+        applies: is_diffuser,
+        kind: KnobKind::Number { min: 0.0, max: 20.0, step: 1.0, decimals: 0, unit: "steps" },
+        get: |s| s.plan.warm_steps as f64,
+        set: |s, v| s.plan.warm_steps = from_zero(v.round(), 1000.0) as usize,
+    },
+    Knob {
         id: "plan.sampler",
         title: "Sampler",
         group: "Planner",

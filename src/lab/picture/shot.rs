@@ -157,7 +157,7 @@ impl<'a> Shot<'a> {
             let feasible = film.candidates.get(candidate).is_none_or(|known| known.feasible);
             self.lines(&points, feasible)
         };
-        self.shown().flat_map(lines).collect()
+        self.shown(chain).flat_map(lines).collect()
     }
 
     /// A line of the map in the drawing; several where it goes around an angle.
@@ -173,10 +173,10 @@ impl<'a> Shot<'a> {
 
     fn specks(&self, chain: &Chain<'_>) -> Vec<Speck> {
         let film = self.film;
-        let total = self.shown().count() * film.waypoints;
+        let total = self.shown(chain).count() * film.waypoints;
         let stride = total.div_ceil(self.max_specks.max(1)).max(1);
         let last = film.waypoints.saturating_sub(1).max(1) as f32;
-        self.shown()
+        self.shown(chain)
             .flat_map(|candidate| (0..film.waypoints).map(move |waypoint| (candidate, waypoint)))
             .step_by(stride)
             .map(|(candidate, waypoint)| Speck {
@@ -186,9 +186,9 @@ impl<'a> Shot<'a> {
             .collect()
     }
 
-    /// Candidates to draw: all, or evenly spread ones.
-    fn shown(&self) -> impl Iterator<Item = usize> + use<> {
-        let n = self.film.n_candidates();
+    /// Candidates to draw: all that are there yet, or evenly spread ones.
+    fn shown(&self, chain: &Chain<'_>) -> impl Iterator<Item = usize> + use<> {
+        let n = self.film.n_candidates().min(self.film.n_in(chain.from));
         (0..n).step_by(n.div_ceil(MAX_CANDIDATES).max(1))
     }
 
@@ -329,6 +329,7 @@ pub(super) mod tests {
             settings: scene.plan,
             seed: 5,
             near_duration: None,
+            previous: None,
         };
         Film {
             id: 3,

@@ -7,6 +7,7 @@ pub mod curves;
 pub mod data;
 pub mod denoise;
 pub mod dream;
+pub mod frontier;
 pub mod horizon;
 pub mod learning;
 pub mod model_card;
@@ -151,6 +152,13 @@ pub const INSPECTOR: &[Section] = &[
         help: "What was drawn, and what was picked.",
         applies: is_diffuser,
         show: candidates::show,
+    },
+    Section {
+        id: "frontier",
+        title: "Frontier",
+        help: frontier::HELP,
+        applies: is_diffuser,
+        show: frontier::show,
     },
     Section { id: "data", title: "Data", help: data::HELP, applies: always, show: data::show },
     Section {

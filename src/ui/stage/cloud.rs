@@ -183,9 +183,9 @@ fn state(film: &Film, index: usize, noisy: bool) -> (&[f32], f32) {
     }
 }
 
-/// Candidates to draw: all, or evenly spread ones.
-fn shown(film: &Film, style: &CloudStyle) -> impl Iterator<Item = usize> {
-    let n = film.n_candidates();
+/// Candidates to draw: all that are there yet, or evenly spread ones.
+fn shown(film: &Film, sample: &Sample<'_>, style: &CloudStyle) -> impl Iterator<Item = usize> {
+    let n = film.n_candidates().min(film.n_in(sample.from));
     let stride = n.div_ceil(style.max_candidates.max(1)).max(1);
     (0..n).step_by(stride)
 }
@@ -204,7 +204,7 @@ fn ribbons(film: &Film, sample: &Sample<'_>, colors: Colors, style: &CloudStyle)
     let infeasible = colors.palette().infeasible;
     // Infeasible ones first, so that feasible ones lie on top.
     for pass in [false, true] {
-        for candidate in shown(film, style) {
+        for candidate in shown(film, sample, style) {
             let known = film.candidates.get(candidate);
             let feasible = known.is_none_or(|known| known.feasible);
             if feasible != pass {
@@ -243,7 +243,7 @@ fn particles(film: &Film, sample: &Sample<'_>, colors: Colors, style: &CloudStyl
     // Points shrink and take on the color of their time as they condense.
     let radius = style.radius * (0.55 + 0.45 * amount);
     let mut count = 0;
-    for candidate in shown(film, style) {
+    for candidate in shown(film, sample, style) {
         for waypoint in 0..film.waypoints {
             count += 1;
             if count % stride == 0 {
