@@ -329,7 +329,7 @@ impl Scene {
             return Err(SceneError::Value { key: "distill", why: error.to_string() });
         }
         if self.plan.sampler.row().is_distilled && self.distill.is_none() {
-            let why = "there is no distilled network; add a [distill] section with steps = 8000 \
+            let why = "there is no distilled network; add a [distill] section with steps = 2000 \
                        and run `foresight distill`, or use ddim or dpm-solver++";
             return Err(SceneError::Value { key: "plan.sampler", why: why.to_owned() });
         }

@@ -55,7 +55,7 @@ fn default_rate() -> f64 {
 
 impl Default for DistillConfig {
     fn default() -> Self {
-        Self { seed: 0, steps: 8000, batch: default_batch(), learning_rate: default_rate() }
+        Self { seed: 0, steps: 2000, batch: default_batch(), learning_rate: default_rate() }
     }
 }
 

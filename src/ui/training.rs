@@ -152,7 +152,7 @@ pub fn distill(app: &mut App) {
     if app.session.scene().distill.is_none() {
         return app.notify(Notice::failed(
             "This scene says nothing of distilling",
-            "Add a [distill] section with steps = 3000 to the scene file.",
+            "Add a [distill] section with steps = 2000 to the scene file.",
         ));
     }
     let teacher = Teacher::Scene(app.folder.clone());

@@ -90,7 +90,7 @@ pub fn distill(
 fn section(scene: &Scene) -> Result<&DistillConfig, SceneError> {
     scene.distill.as_ref().ok_or_else(|| SceneError::Value {
         key: "distill",
-        why: "the scene has no such section; add [distill] with steps = 8000".into(),
+        why: "the scene has no such section; add [distill] with steps = 2000".into(),
     })
 }
 
