@@ -103,10 +103,10 @@ fn episodes_side_by_side_score_what_they_score_one_by_one() {
 
 #[test]
 fn an_evaluation_that_is_stopped_keeps_the_first_episodes() {
-    let found = measure("four-rooms-transformer", 3, 4);
+    let found = measure("four-rooms-transformer", 3, 2);
     let n = found["episodes"].as_u64().unwrap();
-    // Those on their way may have come through.
-    assert!((2..=6).contains(&n), "{found}");
+    // Those on their way come through: one for each environment.
+    assert!((2..=5).contains(&n), "{found}");
     assert_eq!(found["reach_rate"]["n"], n);
 }
 

@@ -62,7 +62,8 @@ pub(super) fn run<T: Send>(
     let mut found: Vec<Option<Result<T, PlanError>>> = Vec::new();
     found.resize_with(episodes - due, || None);
     let (next, stop) = (AtomicUsize::new(due), AtomicBool::new(false));
-    let (sender, receiver) = mpsc::channel();
+    // Handed over one by one: nobody runs ahead of a request to stop.
+    let (sender, receiver) = mpsc::sync_channel(0);
     std::thread::scope(|scope| {
         for environment in environments.iter_mut().take(episodes - due) {
             let (sender, next, stop) = (sender.clone(), &next, &stop);
