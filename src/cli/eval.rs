@@ -112,7 +112,7 @@ impl Eval {
                 settings: scene.plan.clone(),
                 control: scene.control.clone(),
             };
-            let mut environments = environments(&scene, device.is_cpu())?;
+            let mut environments = environments(&scene, !device.is_gpu())?;
             let bar = super::progress_bar(episodes as u64, "evaluating", self.json);
             let evaluation = evaluate(&mut environments, planner, &options, &mut |done| {
                 bar.set_position(done as u64);

@@ -16,6 +16,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use super::ModelError;
+use super::buckets::Buckets;
 use super::guide::{GuideConfig, ReturnGuide};
 use super::inpainting::Inpainting;
 use super::learner::decayed;
@@ -214,6 +215,7 @@ pub struct Diffuser {
     student: Option<TemporalUnet>,
     guide: Option<ReturnGuide>,
     device: Device,
+    buckets: Buckets,
 }
 
 impl Diffuser {
@@ -225,7 +227,22 @@ impl Diffuser {
         device: Device,
     ) -> Self {
         let schedule = Schedule::cosine(config.diffusion_steps);
-        Self { config, schedule, normalizer, network, student: None, guide: None, device }
+        let buckets = Buckets::of(&device);
+        let (student, guide) = (None, None);
+        Self { config, schedule, normalizer, network, student, guide, device, buckets }
+    }
+
+    /// The same with other batch sizes than its device's own.
+    #[must_use]
+    pub fn with_buckets(mut self, buckets: Buckets) -> Self {
+        self.buckets = buckets;
+        self.guide = self.guide.map(|guide| guide.with_buckets(buckets));
+        self
+    }
+
+    /// How its batches are filled up.
+    pub fn buckets(&self) -> Buckets {
+        self.buckets
     }
 
     /// The same with a predictor of returns.
@@ -316,15 +333,20 @@ impl Diffuser {
         t: usize,
         durations: &[f32],
     ) -> Result<Vec<f32>, ModelError> {
+        let (mut rows, mut durations) = (noisy.to_vec(), durations.to_vec());
+        self.buckets.fill(&mut rows, waypoints * self.config.dims());
+        self.buckets.fill(&mut durations, 1);
         let n = durations.len();
         let shape = [n, waypoints, self.config.dims()];
-        let x = Tensor::<3>::from_data(TensorData::new(noisy.to_vec(), shape), &self.device);
-        network
-            .forward(x, &vec![t as f32; n], durations)
+        let x = Tensor::<3>::from_data(TensorData::new(rows, shape), &self.device);
+        let mut output = network
+            .forward(x, &vec![t as f32; n], &durations)
             .try_into_data()
             .map_err(|error| ModelError::Device(error.to_string()))?
             .try_to_vec::<f32>()
-            .map_err(|error| ModelError::Device(format!("{error:?}")))
+            .map_err(|error| ModelError::Device(format!("{error:?}")))?;
+        output.truncate(noisy.len());
+        Ok(output)
     }
 
     fn clip(&self, clean: &mut [f32]) {

@@ -13,6 +13,7 @@ mod inverse;
 pub mod occupancy;
 mod planner;
 mod sampler;
+mod shapes;
 
 pub use candidates::{duration_grid, passes, peak_speed, roughness, score_candidate, select};
 pub use control::{ControlLaw, ControlSettings, Replan, Rollout};

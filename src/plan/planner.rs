@@ -10,6 +10,7 @@ use super::denoise::{Step, denoise};
 use super::film::{Candidate, DenoisingStep, DurationSearch, Film, Plan, PlanRequest};
 use super::fusing::fuse;
 use super::guide::Guide;
+use super::shapes::length_grain;
 use crate::env::{Environment, EnvironmentSpec, StateView, Workspace};
 use crate::model::diffuser::Diffuser;
 use crate::model::inpainting::Inpainting;
@@ -250,7 +251,8 @@ impl Planner {
             None => config.waypoints,
             Some(near) => {
                 let wanted = (near / stride).ceil() as usize + 1;
-                wanted.next_multiple_of(multiple).clamp(2 * multiple, config.waypoints)
+                let wanted = wanted.next_multiple_of(length_grain(config));
+                wanted.clamp(2 * multiple, config.waypoints)
             }
         };
         let settings = &request.settings;

@@ -31,6 +31,7 @@ use super::scene::{Scene, SceneError};
 use crate::data::DataError;
 use crate::env::EnvError;
 use crate::model::ModelError;
+use crate::model::buckets::Buckets;
 
 /// When a run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -109,6 +110,8 @@ pub enum TrainEvent {
         /// In all.
         total: usize,
     },
+    /// The first step is next, for which a GPU compiles and times its programs.
+    Preparing,
     /// It continues a run.
     Resumed(Series),
     /// Steps were taken since the last report.
@@ -271,6 +274,9 @@ pub fn train(
         folder.write_scene(scene)?;
         series = lines;
         on_event(TrainEvent::Resumed(series.clone()));
+    }
+    if Buckets::of(device) != Buckets::Exact {
+        on_event(TrainEvent::Preparing);
     }
     run::Run::new(learner, header, folder, options, orders, spent, series).drive(scene, on_event)
 }
