@@ -561,18 +561,9 @@ mod parity {
         if all_agree { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
-    type Window = Harness<'static, App>;
+    use super::common::wait;
 
-    /// Step frames until `done`; a software driver takes its time.
-    fn wait(window: &mut Window, what: &str, done: impl Fn(&App) -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(PARITY_SECS);
-        while !done(window.state()) {
-            assert!(Instant::now() < deadline, "{what} never came");
-            window.step();
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        window.step();
-    }
+    type Window = Harness<'static, App>;
 
     fn choose(window: &mut Window, device: &str) {
         // A list that is open already would close.

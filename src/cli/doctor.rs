@@ -44,6 +44,13 @@ impl Doctor {
             }
         }
         println!("auto chooses\n  {}: {}", report.choice, report.reason);
+        println!("what a GPU prepares is kept");
+        for cache in &report.caches {
+            println!("  {}: {}", cache.what, cache.place);
+        }
+        if report.caches.is_empty() {
+            println!("  nowhere: there is no GPU");
+        }
         println!("missing");
         for line in &report.missing {
             println!("  {line}");

@@ -5,6 +5,7 @@
 //! the window the test runs in a child process: a broken driver can crash the
 //! child, not the person's work.
 
+pub mod caches;
 pub mod prepare;
 pub mod preparer;
 pub mod self_test;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::mailbox::{Event, Shared};
 use crate::model::buckets::Buckets;
+use caches::Cache;
 use self_test::SelfTest;
 
 pub use self_test::TOLERANCE;
@@ -84,6 +86,8 @@ pub struct DeviceReport {
     pub choice: String,
     /// Why.
     pub reason: String,
+    /// What is kept of a GPU's preparation, and where.
+    pub caches: Vec<Cache>,
     /// What this machine lacks, with what to install.
     pub missing: Vec<String>,
 }
@@ -194,7 +198,8 @@ pub fn examine(test_software: bool) -> DeviceReport {
         Err(reason) => ("cpu", reason),
     };
     let missing = missing(&adapters);
-    DeviceReport { adapters, self_test, choice: choice.to_owned(), reason, missing }
+    let caches = caches::caches(&adapters, &|name| std::env::var_os(name).map(Into::into));
+    DeviceReport { adapters, self_test, choice: choice.to_owned(), reason, caches, missing }
 }
 
 fn judge(test: &SelfTest, adapter: &Adapter) -> Result<String, String> {

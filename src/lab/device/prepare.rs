@@ -43,8 +43,11 @@ pub struct Progress {
 
 impl fmt::Display for Progress {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let now = (self.done + 1).min(self.total);
-        write!(formatter, "{}, {now} of {}", self.part, self.total)
+        match self.total {
+            // How many there are is known once the scene is open.
+            0 | 1 => formatter.write_str(&self.part),
+            total => write!(formatter, "{}, {} of {total}", self.part, self.done + 1),
+        }
     }
 }
 
@@ -58,7 +61,7 @@ pub enum PrepareError {
     #[error(transparent)]
     Plan(#[from] PlanError),
     /// It computes other numbers than the CPU.
-    #[error("{what} differ from the CPU's by {difference:.1e}, where {TOLERANCE:.0e} is allowed")]
+    #[error("{what}: the numbers differ from the CPU's by {difference:.1e}, where {TOLERANCE:.0e} is allowed")]
     Disagrees {
         /// What was compared.
         what: String,
@@ -106,7 +109,7 @@ fn run(
     drags: bool,
     on_part: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
 ) -> Result<bool, PrepareError> {
-    let opening = Progress { part: "the weights".into(), done: 0, total: 1 };
+    let opening = Progress { part: "weights".into(), ..Progress::default() };
     if on_part(&opening).is_break() {
         return Ok(false);
     }
@@ -153,7 +156,7 @@ fn planning<'a>(
         // Chains far apart can both be right; only what is no number is wrong.
         Ok(numbers.fold(0.0, |worst, value| larger(worst, 0.0 * value)))
     };
-    parts.push(("the numbers of a whole request".into(), Box::new(whole)));
+    parts.push(("a whole request".into(), Box::new(whole)));
     parts
 }
 
@@ -195,7 +198,7 @@ fn predicting<'a>(scene: &'a Scene, models: [&'a GammaModel; 2]) -> Vec<Part<'a>
     if models[0].has_density() {
         for side in MAP_CELLS {
             let query = query.clone();
-            let name = format!("the densities of {side} by {side} cells");
+            let name = format!("densities of {side} by {side} cells");
             let compare = move || {
                 let points = MapGrid::of(&models[0].config.state, [side; 2]).centers();
                 let found = models.map(|model| model.log_density(&query, &points, 2));

@@ -51,10 +51,10 @@ impl Preparer {
     pub fn start(&mut self, scene: &Scene, folder: Option<&Path>, reason: &str, wake: &Wake) {
         self.cancel();
         let stop = Arc::new(AtomicBool::new(false));
-        let state = Arc::new(Mutex::new(State::Working(Progress {
-            part: "the driver".into(),
-            ..Progress::default()
-        })));
+        // What was broken off is in its last part; else it is the driver's turn.
+        let part = if self.left.is_empty() { "driver" } else { "the end of what was canceled" };
+        let first = Progress { part: part.into(), ..Progress::default() };
+        let state = Arc::new(Mutex::new(State::Working(first)));
         let work = Work {
             scene: scene.clone(),
             folder: folder.map(Path::to_path_buf),

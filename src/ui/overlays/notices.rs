@@ -122,7 +122,7 @@ fn card(ui: &mut Ui, kind: NoticeKind, title: &str, text: &str) -> bool {
 fn preparing_card(ui: &mut Ui, preparing: &Preparing) -> bool {
     const BUTTON: f32 = 64.0;
     let title = format!("Preparing the GPU … {:.0} s", preparing.since.elapsed().as_secs_f32());
-    let text = format!("{}. The CPU plans meanwhile.", preparing.progress);
+    let text = format!("Now: {}. The CPU plans meanwhile.", preparing.progress);
     let mark = Colors::of(ui.ctx()).accent();
     framed(ui, mark, [&title, &text], BUTTON, |ui| {
         let tip = "Stay with the CPU; what the GPU has compiled is kept while the program runs.";
