@@ -405,9 +405,7 @@ mod tests {
     fn a_request_is_put_back_only_where_no_newer_one_waits() {
         let scene = Scene::parse(shipped::find("maze2d-umaze-diffuser").unwrap().text).unwrap();
         let environment = scene.make_environment().unwrap();
-        let plan = |id| {
-            Task::Plan(id, Arc::new(open::stage_request(&scene, environment.spec())))
-        };
+        let plan = |id| Task::Plan(id, Arc::new(open::stage_request(&scene, environment.spec())));
         let (shared, _events) = Shared::new(Arc::new(|| ()));
         shared.put_back(plan(1));
         shared.put_back(plan(0));

@@ -61,7 +61,9 @@ pub enum PrepareError {
     #[error(transparent)]
     Plan(#[from] PlanError),
     /// It computes other numbers than the CPU.
-    #[error("{what}: the numbers differ from the CPU's by {difference:.1e}, where {TOLERANCE:.0e} is allowed")]
+    #[error(
+        "{what}: the numbers differ from the CPU's by {difference:.1e}, where {TOLERANCE:.0e} is allowed"
+    )]
     Disagrees {
         /// What was compared.
         what: String,
