@@ -49,7 +49,7 @@ pub fn spawn(shared: Arc<Shared>) -> std::io::Result<JoinHandle<()>> {
             if let Some(control) = worker.shared.inbox().control.take() {
                 worker.control = Some(control);
             }
-            let again = worker.device.is_gpu().then(|| task.clone());
+            let again = task.clone();
             // A panic in a library must not take the window down.
             let result = catch_unwind(AssertUnwindSafe(|| worker.carry_out(task)));
             let failure = match result {
@@ -57,10 +57,10 @@ pub fn spawn(shared: Arc<Shared>) -> std::io::Result<JoinHandle<()>> {
                 Ok(Err(Stopped(why))) => Some(why),
                 Err(panic) => Some(panic_text(panic.as_ref())),
             };
-            match (failure, again) {
-                (None, _) => {}
-                (Some(why), Some(task)) => worker.fall_back(why, task),
-                (Some(why), None) => worker.shared.send(Event::Trouble(Problem {
+            match failure {
+                None => {}
+                Some(why) if worker.device.is_gpu() => worker.fall_back(why, again),
+                Some(why) => worker.shared.send(Event::Trouble(Problem {
                     title: format!("the planner stopped: {why}"),
                     advice: "Open the scene again.".into(),
                 })),

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -12,9 +12,21 @@ use super::{ChosenDevice, DeviceChoice, choose};
 use crate::lab::scene::Scene;
 use crate::lab::session::Wake;
 
-/// How long the end of the program waits for a driver that is busy compiling:
-/// it does not survive being taken down in the middle.
+/// How long the end of the program waits for a driver that is busy compiling.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Preparations that were broken off and may still be in their last part.
+static LEFT: Mutex<Vec<JoinHandle<()>>> = Mutex::new(Vec::new());
+
+/// Let what was broken off come to its end, for a minute at most: a driver does
+/// not survive that the program ends while it compiles.
+pub fn finish() {
+    let left = std::mem::take(&mut *lock(&LEFT));
+    let deadline = Instant::now() + PATIENCE;
+    while left.iter().any(|thread| !thread.is_finished()) && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
 
 /// A GPU that is being prepared.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,8 +41,6 @@ pub struct Preparing {
 #[derive(Default)]
 pub struct Preparer {
     running: Option<Running>,
-    /// Those that were broken off and are still in their last part.
-    left: Vec<JoinHandle<()>>,
 }
 
 struct Running {
@@ -52,7 +62,8 @@ impl Preparer {
         self.cancel();
         let stop = Arc::new(AtomicBool::new(false));
         // What was broken off is in its last part; else it is the driver's turn.
-        let part = if self.left.is_empty() { "driver" } else { "the end of what was canceled" };
+        let before = std::mem::take(&mut *lock(&LEFT));
+        let part = if before.is_empty() { "driver" } else { "the end of what was canceled" };
         let first = Progress { part: part.into(), ..Progress::default() };
         let state = Arc::new(Mutex::new(State::Working(first)));
         let work = Work {
@@ -63,7 +74,6 @@ impl Preparer {
             stop: Arc::clone(&stop),
             state: Arc::clone(&state),
         };
-        let before = std::mem::take(&mut self.left);
         let started = std::thread::Builder::new().name("gpu-preparer".into()).spawn(move || {
             // One at a time: both would wait for the same programs.
             before.into_iter().for_each(|thread| drop(thread.join()));
@@ -81,9 +91,9 @@ impl Preparer {
     pub fn cancel(&mut self) {
         if let Some(running) = self.running.take() {
             running.stop.store(true, Ordering::Relaxed);
-            self.left.push(running.thread);
+            lock(&LEFT).push(running.thread);
         }
-        self.left.retain(|thread| !thread.is_finished());
+        lock(&LEFT).retain(|thread| !thread.is_finished());
     }
 
     /// How far it is, while it is.
@@ -115,17 +125,13 @@ impl Running {
 
 impl Drop for Preparer {
     fn drop(&mut self) {
+        // The window must not wait; see `finish`.
         self.cancel();
-        let left = std::mem::take(&mut self.left);
-        let deadline = Instant::now() + PATIENCE;
-        while left.iter().any(|thread| !thread.is_finished()) && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(5));
-        }
     }
 }
 
-fn lock(state: &Mutex<State>) -> std::sync::MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct Work {

@@ -46,28 +46,32 @@ impl Worker {
     /// weights in use.
     pub(super) fn move_to(&mut self, device: ChosenDevice) {
         let is_elsewhere = device.is_gpu() != self.device.is_gpu();
-        self.device = device;
-        if is_elsewhere {
-            self.open_again();
+        let before = std::mem::replace(&mut self.device, device);
+        if is_elsewhere && !self.open_again() {
+            self.device = before;
         }
         let device =
             self.opened.as_ref().map_or(self.device.clone(), |opened| shown(&self.device, opened));
         self.shared.send(Event::Moved { device });
     }
 
-    /// The model that is open, on the device of now.
-    fn open_again(&mut self) {
-        let Some((scene, folder, source)) = &self.source else { return };
+    /// The model that is open, on the device of now; whether that is so.
+    fn open_again(&mut self) -> bool {
+        let Some((scene, folder, source)) = &self.source else { return true };
         let opened = match source {
             Some(source) => open_source(scene, source, &self.device),
             None => open::open(scene, folder.as_deref(), &self.device.device),
         };
         match opened {
-            Ok(opened) => self.opened = Some(opened),
+            Ok(opened) => {
+                self.opened = Some(opened);
+                true
+            }
             // It was open before: its file must have gone since.
             Err(error) => {
                 let advice = "Open the scene again.".into();
                 self.shared.send(Event::Trouble(Problem { title: error.to_string(), advice }));
+                false
             }
         }
     }
@@ -121,8 +125,14 @@ impl Worker {
         std::mem::forget(self.opened.take());
         self.device = device::cpu("the GPU failed");
         self.shared.send(Event::FellBack { device: self.device.clone(), why });
-        self.open_again();
-        self.shared.put_back(task);
+        match task {
+            Task::Load { scene, folder, .. } => self.load(*scene, folder, self.device.clone()),
+            Task::Weights { scene, source } => self.reweigh(*scene, source),
+            task => {
+                self.open_again();
+                self.shared.put_back(task);
+            }
+        }
     }
 }
 
