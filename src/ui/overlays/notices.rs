@@ -122,10 +122,10 @@ fn card(ui: &mut Ui, kind: NoticeKind, title: &str, text: &str) -> bool {
 fn preparing_card(ui: &mut Ui, preparing: &Preparing) -> bool {
     const BUTTON: f32 = 64.0;
     let title = format!("Preparing the GPU … {:.0} s", preparing.since.elapsed().as_secs_f32());
-    let text = format!("Now: {}. The CPU plans meanwhile.", preparing.progress);
+    let text = format!("Now: {}", preparing.progress);
     let mark = Colors::of(ui.ctx()).accent();
     framed(ui, mark, [&title, &text], BUTTON, |ui| {
-        let tip = "Stay with the CPU; what the GPU has compiled is kept while the program runs.";
+        let tip = "The CPU plans meanwhile, and goes on if this is canceled; what the GPU has compiled is kept while the program runs.";
         ui.button("Cancel").on_hover_text(tip).clicked()
     })
 }
