@@ -125,7 +125,8 @@ fn preparing_card(ui: &mut Ui, preparing: &Preparing) -> bool {
     let text = format!("Now: {}", preparing.progress);
     let mark = Colors::of(ui.ctx()).accent();
     framed(ui, mark, [&title, &text], BUTTON, |ui| {
-        let tip = "The CPU plans meanwhile, and goes on if this is canceled; what the GPU has compiled is kept while the program runs.";
+        let tip = "The CPU plans meanwhile, and goes on if this is canceled; what the GPU has \
+                   compiled is kept while the program runs.";
         ui.button("Cancel").on_hover_text(tip).clicked()
     })
 }
