@@ -84,7 +84,18 @@ impl Session {
 
     fn prepare(&mut self, reason: &str) {
         let wake = Arc::clone(&self.shared.wake);
-        self.preparer.start(&self.scene, self.folder.as_deref(), reason, &wake);
+        let started = self.preparer.start(&self.scene, self.folder.as_deref(), reason, &wake);
+        if let Err(error) = started {
+            self.stay_on_cpu(&format!("no thread is left ({error})"));
+        }
+    }
+
+    /// Say why the GPU that was asked for is not used.
+    fn stay_on_cpu(&mut self, why: &str) {
+        self.device = DeviceChoice::Cpu;
+        self.move_to(meanwhile(DeviceChoice::Cpu));
+        let title = format!("The GPU is not used: {why}");
+        self.report(Problem { title, advice: ADVICE.into() });
     }
 
     /// Take in what the preparation has come to.
@@ -95,12 +106,7 @@ impl Session {
                     self.move_to(device);
                     self.status.prepared = Some(took);
                 }
-                Err(why) => {
-                    self.device = DeviceChoice::Cpu;
-                    self.move_to(meanwhile(DeviceChoice::Cpu));
-                    let title = format!("The GPU is not used: {why}");
-                    self.report(Problem { title, advice: ADVICE.into() });
-                }
+                Err(why) => self.stay_on_cpu(&why),
             }
         }
         self.status.preparing = self.preparer.now();

@@ -58,7 +58,16 @@ enum State {
 impl Preparer {
     /// Prepare the GPU for a scene; what is being prepared is broken off.
     /// `reason` is why the GPU is used, once it is. Never waits.
-    pub fn start(&mut self, scene: &Scene, folder: Option<&Path>, reason: &str, wake: &Wake) {
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub fn start(
+        &mut self,
+        scene: &Scene,
+        folder: Option<&Path>,
+        reason: &str,
+        wake: &Wake,
+    ) -> std::io::Result<()> {
         self.cancel();
         let stop = Arc::new(AtomicBool::new(false));
         // What was broken off is in its last part; else it is the driver's turn.
@@ -79,12 +88,9 @@ impl Preparer {
             before.into_iter().for_each(|thread| drop(thread.join()));
             work.run();
         });
-        match started {
-            Ok(thread) => {
-                self.running = Some(Running { stop, state, since: Instant::now(), thread });
-            }
-            Err(error) => tracing::error!("no thread is left to prepare the GPU: {error}"),
-        }
+        let running = |thread| Running { stop, state, since: Instant::now(), thread };
+        self.running = Some(running(started?));
+        Ok(())
     }
 
     /// Break it off; it ends with its present part, and nobody waits for that.
