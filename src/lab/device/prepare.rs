@@ -175,6 +175,12 @@ fn compare_plans(
     let found = diffusers.map(|diffuser| diffuser.predict_clean(&noise, waypoints, t, &durations));
     let [there, here] = found;
     worst = larger(worst, relative_difference(&here?, &there?));
+    if diffusers[0].has_student() {
+        let found =
+            diffusers.map(|diffuser| diffuser.predict_end(&noise, waypoints, t, &durations));
+        let [there, here] = found;
+        worst = larger(worst, relative_difference(&here?, &there?));
+    }
     if let [Some(there), Some(here)] = diffusers.map(|diffuser| diffuser.guide()) {
         let slopes = [here, there].map(|guide| guide.gradient(&noise, waypoints, t));
         let returns = [here, there].map(|guide| guide.returns(&noise, waypoints, t));
