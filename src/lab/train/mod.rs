@@ -275,10 +275,15 @@ pub fn train(
         series = lines;
         on_event(TrainEvent::Resumed(series.clone()));
     }
+    announce(device, on_event);
+    run::Run::new(learner, header, folder, options, orders, spent, series).drive(scene, on_event)
+}
+
+/// Say that the first step takes its time, where it does.
+fn announce(device: &Device, on_event: &mut dyn FnMut(TrainEvent)) {
     if Buckets::of(device) != Buckets::Exact {
         on_event(TrainEvent::Preparing);
     }
-    run::Run::new(learner, header, folder, options, orders, spent, series).drive(scene, on_event)
 }
 
 /// Refuse to continue on files that hold something else by now.
