@@ -7,6 +7,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
 
+mod common;
+
 use std::future::Future;
 use std::io::Read as _;
 use std::process::{Command, ExitCode, Stdio};
@@ -14,17 +16,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use burn::module::ParamId;
-use burn::optim::GradientsParams;
-use burn::tensor::{Device, Tensor, TensorData};
 use eframe::egui::{self, Color32, Rect, Shape, pos2};
 use eframe::egui_wgpu;
-use foresight::lab::DeviceChoice;
-use foresight::lab::device::{self, TOLERANCE};
-use foresight::nn::init::Initializer;
-use foresight::nn::layers::{Conv1d, GroupNormMish, Linear, largest_difference};
+use egui_kittest::Harness;
+use egui_kittest::kittest::Queryable as _;
+use foresight::lab::device::self_test::{CHECKS, agrees, relative_difference};
+use foresight::lab::{DeviceChoice, Phase, Scene, device, shipped};
 use foresight::plan::occupancy::MapGrid;
-use foresight::rng::Rng;
+use foresight::plan::{DurationSearch, Film};
+use foresight::ui::App;
 use foresight::ui::layers::software;
 use foresight::ui::layers::{
     self, Batch, ColorMap, Field, Ground, Layers, Matrix, Particles, Points, Ribbons, Scale, View,
@@ -32,8 +32,8 @@ use foresight::ui::layers::{
 use libtest_mimic::{Arguments, Failed, Trial};
 
 fn main() -> ExitCode {
-    if let Ok(stage) = std::env::var(PARITY) {
-        return parity::run(&stage);
+    if std::env::var_os(PARITY).is_some() {
+        return parity::run();
     }
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
@@ -70,7 +70,7 @@ const TESTS: &[(&str, Test)] = &[
     ("points_upload_only_when_they_change", points_upload_only_when_they_change),
     ("software_painting_looks_like_eguis", software_painting_looks_like_eguis),
     ("every_layer_compiles_for_both_kinds_of_surface", every_layer_compiles),
-    ("burn_on_wgpu_agrees_with_the_cpu", burn_on_wgpu_agrees_with_the_cpu),
+    ("a_gpu_agrees_with_the_cpu_and_takes_over_from_it_when_asked", a_gpu_takes_over),
 ];
 
 /// Side of the pictures, in pixels.
@@ -494,15 +494,17 @@ fn software_painting_looks_like_eguis(gpu: &Gpu) -> Result<(), Failed> {
     check(worst <= 2, format!("no pixel differs by more than rounding, but one by {worst}"))
 }
 
-/// Set for the process that compares burn's devices: how much it compares.
+/// Set for the process that computes on burn's wgpu device.
 const PARITY: &str = "FORESIGHT_PARITY";
-/// Half a minute on two cores is what it takes: a software driver compiles some
-/// seventy kernels. A driver that hangs must not hold up the tests for ever.
-const PARITY_SECS: u64 = 240;
+/// A software driver compiles some hundred kernels, a minute or two on two
+/// cores. One that hangs must not hold up the tests for ever.
+const PARITY_SECS: u64 = 400;
 
-fn burn_on_wgpu_agrees_with_the_cpu(_: &Gpu) -> Result<(), Failed> {
+fn a_gpu_takes_over(_: &Gpu) -> Result<(), Failed> {
     let mut child = Command::new(std::env::current_exe()?)
-        .env(PARITY, "all")
+        .env(PARITY, "1")
+        // Timing every kernel is not what is tested.
+        .env("CUBECL_AUTOTUNE_LEVEL", "minimal")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -529,24 +531,13 @@ fn burn_on_wgpu_agrees_with_the_cpu(_: &Gpu) -> Result<(), Failed> {
     check(status.is_some_and(|status| status.success()), format!("{ended}: {said}"))
 }
 
-/// Our layers on burn's wgpu device and on the CPU, smallest first.
+/// Everything that the self-test compares on burn's wgpu device, and the window
+/// that prepares it. One process for both: what is compiled for one is there
+/// for the other.
 mod parity {
     use super::*;
 
-    const BATCH: usize = 2;
-    const TIME: usize = 8;
-    const CHANNELS: usize = 8;
-
-    type Stage = (&'static str, fn(&Device) -> Vec<f32>);
-
-    const STAGES: &[Stage] = &[
-        ("linear", linear),
-        ("convolution", convolution),
-        ("norm-mish", norm_mish),
-        ("gradients", gradients),
-    ];
-
-    pub fn run(which: &str) -> ExitCode {
+    pub fn run() -> ExitCode {
         let started = Instant::now();
         let chosen = match device::choose(DeviceChoice::Gpu) {
             Ok(chosen) => chosen,
@@ -556,68 +547,96 @@ mod parity {
             }
         };
         println!("{} after {:.1} s", chosen.name, started.elapsed().as_secs_f32());
-        let mut worst: f32 = 0.0;
-        for (name, stage) in STAGES.iter().filter(|(name, _)| which == "all" || which == *name) {
+        let mut all_agree = true;
+        for check in CHECKS {
             let started = Instant::now();
-            let theirs = stage(&chosen.device);
-            let wgpu_secs = started.elapsed().as_secs_f32();
-            let difference = largest_difference(&stage(&Device::flex()), &theirs);
-            println!("{name}: {difference:.1e} over {} numbers, {wgpu_secs:.1} s", theirs.len());
-            // NaN is the worst there is.
-            worst = if difference.is_nan() { f32::INFINITY } else { worst.max(difference) };
+            let difference = check.difference(&chosen.device);
+            let secs = started.elapsed().as_secs_f32();
+            println!("{}: {difference:.1e}, {secs:.1} s", check.name);
+            all_agree &= agrees(difference);
         }
-        if worst < TOLERANCE { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        let started = Instant::now();
+        a_person_chooses_the_gpu_cancels_and_chooses_it_again();
+        println!("the window: {:.1} s", started.elapsed().as_secs_f32());
+        if all_agree { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
-    fn input<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
-        let values = Rng::stream(7, "parity").normals(shape.iter().product());
-        Tensor::from_data(TensorData::new(values, shape), device)
+    use super::common::wait;
+
+    type Window = Harness<'static, App>;
+
+    fn choose(window: &mut Window, device: &str) {
+        // A list that is open already would close.
+        if window.query_by_label(device).is_none() {
+            window.get_by_label("Device").click_accesskit();
+            window.step();
+            window.step();
+        }
+        window.get_by_label(device).click_accesskit();
+        window.step();
+        window.step();
     }
 
-    fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-        tensor.into_data().try_to_vec().unwrap()
+    fn press(window: &mut Window, label: &str) {
+        window.get_by_label(label).click_accesskit();
+        window.step();
+        window.step();
     }
 
-    fn linear(device: &Device) -> Vec<f32> {
-        let layer = Linear::new(CHANNELS, 5, &mut Initializer::new(1, device));
-        numbers(layer.forward(input([BATCH, CHANNELS], device)))
+    fn film(app: &App) -> Arc<Film> {
+        app.live.complete().unwrap().clone()
     }
 
-    fn convolution(device: &Device) -> Vec<f32> {
-        let layer = Conv1d::new(CHANNELS, CHANNELS, 5, 1, &mut Initializer::new(2, device));
-        numbers(layer.forward(input([BATCH, TIME, CHANNELS], device)))
-    }
+    fn a_person_chooses_the_gpu_cancels_and_chooses_it_again() {
+        let mut scene = Scene::parse(shipped::find("maze2d-umaze-diffuser").unwrap().text).unwrap();
+        scene.model.set_weights(None);
+        scene.model.diffuser_mut().unwrap().waypoints = Some(16);
+        scene.model.diffuser_mut().unwrap().multipliers = Some(vec![1, 2]);
+        scene.plan.search = DurationSearch::Grid;
+        scene.plan.durations = 8;
+        scene.plan.candidates_per_duration = 2;
+        scene.plan.denoising_steps = 3;
+        let mut window = common::open(common::options(scene), 900.0, |_| {});
+        wait(&mut window, "the first plan", |app| app.live.rollout().is_some());
 
-    fn norm_mish(device: &Device) -> Vec<f32> {
-        let layer = GroupNormMish::new(CHANNELS, 2, &mut Initializer::new(3, device));
-        let offset = input([BATCH, CHANNELS], device);
-        numbers(layer.forward(input([BATCH, TIME, CHANNELS], device), offset))
-    }
+        choose(&mut window, "GPU");
+        wait(&mut window, "the notice", |app| app.session.status().preparing.is_some());
+        assert!(window.query_by_label_contains("Preparing the GPU").is_some());
+        // The CPU plans meanwhile.
+        assert!(window.state().session.status().device.starts_with("CPU"));
+        let before = film(window.state()).id;
+        press(&mut window, "new");
+        wait(&mut window, "a plan meanwhile", |app| film(app).id > before);
 
-    /// Output and gradients of a convolution, a norm with Mish and a linear
-    /// layer in a row.
-    fn gradients(device: &Device) -> Vec<f32> {
-        let device = device.clone().autodiff();
-        let mut init = Initializer::new(4, &device);
-        let convolution = Conv1d::new(CHANNELS, CHANNELS, 5, 1, &mut init);
-        let norm = GroupNormMish::new(CHANNELS, 2, &mut init);
-        let linear = Linear::new(TIME * CHANNELS, 3, &mut init);
-        let x = input([BATCH, TIME, CHANNELS], &device).require_grad();
-        let offset = input([BATCH, CHANNELS], &device).require_grad();
-        let h = norm.forward(convolution.forward(x.clone()), offset.clone());
-        let y = linear.forward(h.reshape([BATCH, TIME * CHANNELS]));
-        let mut grads = (y.clone() * input([BATCH, 3], &device)).sum().backward();
-        let mut all = numbers(y);
-        all.extend(numbers(x.grad(&grads).unwrap()));
-        all.extend(numbers(offset.grad(&grads).unwrap()));
-        // Parameters are numbered from 1 in the order they were made.
-        let of = GradientsParams::from_module(&mut grads, &convolution);
-        all.extend(numbers(of.get::<3>(ParamId::from(1)).unwrap()));
-        all.extend(numbers(of.get::<1>(ParamId::from(2)).unwrap()));
-        let of = GradientsParams::from_module(&mut grads, &norm);
-        all.extend(numbers(of.get::<1>(ParamId::from(3)).unwrap()));
-        let of = GradientsParams::from_module(&mut grads, &linear);
-        all.extend(numbers(of.get::<2>(ParamId::from(5)).unwrap()));
-        all
+        press(&mut window, "Cancel");
+        let status = window.state().session.status();
+        assert!(status.preparing.is_none() && status.device.starts_with("CPU"));
+        assert_eq!(window.state().device, DeviceChoice::Cpu);
+        assert!(status.problems.is_empty(), "{:?}", status.problems);
+
+        wait(&mut window, "rest", |app| app.session.status().phase == Phase::Ready);
+        let known = film(window.state());
+        let seed = window.state().session.scene().stage.seed;
+        choose(&mut window, "GPU");
+        wait(&mut window, "the GPU", |app| {
+            assert!(app.session.status().problems.is_empty(), "{:?}", app.session.status());
+            app.session.status().device.starts_with("GPU")
+        });
+        assert!(window.state().session.status().preparing.is_none());
+        // Nothing that was on the stage is lost, and nothing was planned again.
+        assert!(Arc::ptr_eq(&known, &film(window.state())));
+        assert_eq!(window.state().session.scene().stage.seed, seed);
+
+        // The same request gives the same plans there.
+        press(&mut window, "same");
+        wait(&mut window, "a plan by the GPU", |app| film(app).id > known.id);
+        let found = film(window.state());
+        assert_eq!(found.durations, known.durations);
+        for (there, here) in found.steps.iter().zip(&known.steps) {
+            let difference = relative_difference(&here.clean, &there.clean);
+            assert!(difference < 0.02, "at {}: {difference}", here.diffusion_time);
+        }
+        choose(&mut window, "CPU");
+        wait(&mut window, "the CPU", |app| app.session.status().device.starts_with("CPU"));
     }
 }

@@ -32,19 +32,25 @@ impl Doctor {
         }
         if let Some(test) = &report.self_test {
             println!("self-test against the CPU, {TOLERANCE:.0e} allowed");
-            for (what, value) in
-                [("layers", test.layer_difference), ("network", test.network_difference)]
-            {
-                println!(
-                    "  {what}: {}",
-                    value.map_or("not measured".into(), |v| format!("{v:.1e}"))
-                );
+            for difference in &test.differences {
+                let largest = difference.largest.map_or("NaN".into(), |v| format!("{v:.1e}"));
+                println!("  {}: {largest}", difference.what);
+            }
+            if let (Some(gpu), Some(cpu)) = (test.gpu_step_ms, test.cpu_step_ms) {
+                println!("  training step: {gpu:.1} ms, CPU {cpu:.1} ms");
             }
             if let Some(error) = &test.error {
                 println!("  failed: {error}");
             }
         }
         println!("auto chooses\n  {}: {}", report.choice, report.reason);
+        println!("what a GPU prepares is kept");
+        for cache in &report.caches {
+            println!("  {}: {}", cache.what, cache.place);
+        }
+        if report.caches.is_empty() {
+            println!("  nowhere: there is no GPU");
+        }
         println!("missing");
         for line in &report.missing {
             println!("  {line}");

@@ -113,7 +113,7 @@ impl Eval {
                 control: scene.control.clone(),
                 blind: true,
             };
-            let mut environments = environments(&scene, device.is_cpu())?;
+            let mut environments = environments(&scene, !device.is_gpu())?;
             let bar = super::progress_bar(episodes as u64, "evaluating", self.json);
             let evaluation = evaluate(&mut environments, planner, &options, &mut |done| {
                 bar.set_position(done as u64);

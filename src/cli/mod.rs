@@ -11,12 +11,15 @@ mod plan;
 mod train;
 mod window;
 
-use std::path::PathBuf;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Instant;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::lab::device::{self, ChosenDevice, DeviceChoice};
+use crate::lab::device::prepare::{self, Progress};
+use crate::lab::device::{self, ChosenDevice, DeviceChoice, DeviceError};
 use crate::lab::open::{self, Opened};
 use crate::lab::{Scene, knobs};
 
@@ -47,7 +50,7 @@ enum Command {
 }
 
 /// Run the program; the exit code is non-zero after any error.
-pub fn run(started: std::time::Instant) -> ExitCode {
+pub fn run(started: Instant) -> ExitCode {
     start_log();
     let arguments = Arguments::parse();
     let result = match arguments.command {
@@ -129,8 +132,25 @@ fn open_scene(
 ) -> anyhow::Result<(Scene, Opened)> {
     let (mut scene, folder) = Scene::open(name)?;
     settings.apply(&mut scene)?;
+    if device.is_gpu() {
+        prepare(&scene, folder.as_deref(), device)?;
+    }
     let opened = open::open(&scene, folder.as_deref(), &device.device)?;
     Ok((scene, opened))
+}
+
+/// Let a GPU compile its programs and compare its numbers with the CPU's, and
+/// say so on standard error: it takes seconds to minutes.
+fn prepare(scene: &Scene, folder: Option<&Path>, device: &ChosenDevice) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let mut say = |progress: &Progress| {
+        eprintln!("preparing the GPU: {progress}");
+        ControlFlow::Continue(())
+    };
+    prepare::prepare(scene, folder, device, false, &mut say)
+        .map_err(|error| DeviceError::NoGpu(error.to_string()))?;
+    eprintln!("the GPU is prepared after {:.1} s", started.elapsed().as_secs_f32());
+    Ok(())
 }
 
 /// File stem of a scene argument, for results.

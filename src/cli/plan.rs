@@ -11,7 +11,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{DeviceArgument, Settings};
-use crate::lab::open::{Opened, OpenedModel};
+use crate::lab::open::{self, Opened, OpenedModel};
 use crate::lab::{Scene, picture};
 use crate::picture::Mode;
 use crate::plan::{Film, Plan, PlanRequest, Pursuit, Rollout};
@@ -271,23 +271,10 @@ impl PlanCommand {
 
 /// The scene's stage as a request, with the environment put there.
 fn request(scene: &Scene, opened: &mut Opened) -> anyhow::Result<Arc<PlanRequest>> {
-    let spec = opened.environment.spec();
-    let mut start = vec![0.0; spec.state.len()];
-    for (value, given) in start.iter_mut().zip(scene.stage.start) {
-        *value = given;
-    }
-    let goal: Vec<f32> = scene.stage.goal.iter().copied().take(spec.goal_dims.len()).collect();
-    opened.environment.set_state(&start)?;
-    opened.environment.set_goal(&goal)?;
-    Ok(Arc::new(PlanRequest {
-        start,
-        goal,
-        via: scene.stage.via.clone(),
-        settings: scene.plan.clone(),
-        seed: scene.stage.seed,
-        near_duration: None,
-        previous: None,
-    }))
+    let request = open::stage_request(scene, opened.environment.spec());
+    opened.environment.set_state(&request.start)?;
+    opened.environment.set_goal(&request.goal)?;
+    Ok(Arc::new(request))
 }
 
 /// `x,y`.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -111,6 +111,8 @@ pub(super) fn stop_on_interrupt(orders: &Arc<Orders>) {
 pub(super) struct Report {
     json: bool,
     bar: ProgressBar,
+    /// Since when a GPU gets ready for its first step.
+    preparing: Option<Instant>,
 }
 
 impl Report {
@@ -120,11 +122,16 @@ impl Report {
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
-        Self { json, bar }
+        Self { json, bar, preparing: None }
     }
 
     pub(super) fn show(&mut self, event: &TrainEvent) {
         if self.json {
+            match event {
+                TrainEvent::Preparing => self.prepare(),
+                TrainEvent::Training { .. } => self.prepared(),
+                _ => {}
+            }
             if let Some(line) = as_json(event) {
                 println!("{line}");
             }
@@ -136,7 +143,9 @@ impl Report {
                 self.bar.set_position((1000 * done / (*total).max(1)) as u64);
                 self.bar.set_message(format!("{done} of {total} transitions"));
             }
+            TrainEvent::Preparing => self.prepare(),
             TrainEvent::Training { metric, progress, remaining } => {
+                self.prepared();
                 let Metric { step, loss, steps_per_sec, .. } = metric;
                 self.bar.set_prefix("training");
                 self.bar.set_position((1000.0 * progress).min(1000.0) as u64);
@@ -148,6 +157,24 @@ impl Report {
             TrainEvent::Warning(why) => self.bar.println(why),
             _ => {}
         }
+    }
+
+    /// A GPU compiles its programs, and there is no step to count meanwhile.
+    fn prepare(&mut self) {
+        self.preparing = Some(Instant::now());
+        self.say("preparing the GPU: it compiles and times its programs in the first step");
+    }
+
+    fn prepared(&mut self) {
+        if let Some(since) = self.preparing.take() {
+            let secs = since.elapsed().as_secs_f32();
+            self.say(&format!("the GPU is prepared after {secs:.1} s"));
+        }
+    }
+
+    /// A line on standard error, above the bar.
+    fn say(&self, line: &str) {
+        self.bar.suspend(|| eprintln!("{line}"));
     }
 
     pub(super) fn finish(&self) {

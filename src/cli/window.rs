@@ -6,7 +6,7 @@ use anyhow::bail;
 use clap::Args;
 
 use super::DeviceArgument;
-use crate::lab::device::{NO_DISPLAY, has_display};
+use crate::lab::device::{NO_DISPLAY, has_display, preparer};
 use crate::lab::{SHIPPED, Scene};
 use crate::ui::{self, UiOptions};
 
@@ -42,7 +42,7 @@ impl Window {
                 (scene, folder, super::scene_name(&name))
             }
         };
-        ui::run(UiOptions {
+        let closed = ui::run(UiOptions {
             scene,
             name,
             folder,
@@ -51,6 +51,9 @@ impl Window {
             started,
             probe: is_measured,
             trains: self.probe_training,
-        })
+        });
+        // Nobody sees this: the window is gone.
+        preparer::finish();
+        closed
     }
 }

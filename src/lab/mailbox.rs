@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::Checkpoint;
 use super::beam::{AttentionFrame, AttentionRequest, BeamFrame};
-use super::device::{ChosenDevice, DeviceChoice};
+use super::device::ChosenDevice;
 use super::frontier::StoredFrontier;
 use super::occupancy::{OccupancyFrame, OccupancyRequest};
 use super::policy_run::{PolicyRun, RunRequest};
@@ -23,6 +23,7 @@ use crate::plan::{ControlSettings, Film, PlanRequest, Rollout};
 const EVENTS: usize = 256;
 
 /// Something to do.
+#[derive(Clone)]
 pub enum Task {
     /// Build the environment and load the weights.
     Load {
@@ -31,8 +32,10 @@ pub enum Task {
         /// Where its file lies.
         folder: Option<PathBuf>,
         /// Where to compute.
-        device: DeviceChoice,
+        device: ChosenDevice,
     },
+    /// Compute somewhere else, with the same weights.
+    Move(ChosenDevice),
     /// Build the environment again, keep the weights.
     Rebuild(Box<Scene>),
     /// Go on with other weights of the same model.
@@ -106,14 +109,30 @@ pub enum Event {
     Failed(Problem),
     /// A request failed; the session goes on.
     Trouble(Problem),
+    /// It computes somewhere else from now on.
+    Moved {
+        /// Where.
+        device: ChosenDevice,
+    },
+    /// The GPU failed, and it computes on the CPU from now on.
+    FellBack {
+        /// Where.
+        device: ChosenDevice,
+        /// What happened.
+        why: String,
+    },
     /// A GPU was found that agrees with the CPU and is faster.
-    FoundGpu,
+    FoundGpu {
+        /// By how much.
+        reason: String,
+    },
 }
 
 #[derive(Default)]
 pub(super) struct Inbox {
     load: Option<Task>,
     weights: Option<(Box<Scene>, WeightsSource)>,
+    device: Option<ChosenDevice>,
     plan: Option<(u64, Arc<PlanRequest>)>,
     occupancy: Option<(u64, Arc<OccupancyRequest>)>,
     values: Option<(u64, Arc<ValueRequest>)>,
@@ -196,6 +215,7 @@ impl Shared {
             Task::Beam(id, request) => inbox.beam = Some((id, request)),
             Task::Attention(id, request) => inbox.attention = Some((id, request)),
             Task::Twin => inbox.twin = true,
+            Task::Move(device) => inbox.device = Some(device),
             Task::Weights { scene, source } => inbox.weights = Some((scene, source)),
             // A waiting load must not be lost to a rebuild of the same scene.
             Task::Rebuild(scene) => match &mut inbox.load {
@@ -204,11 +224,28 @@ impl Shared {
             },
             task @ Task::Load { .. } => {
                 inbox.load = Some(task);
-                // They were for the model before.
+                // They were for the model before, and it says itself where.
                 inbox.weights = None;
+                inbox.device = None;
             }
         }
         self.rung.notify_one();
+    }
+
+    /// Put a request back that could not be carried out, unless a newer one of
+    /// its kind waits.
+    pub(super) fn put_back(&self, task: Task) {
+        let inbox = self.inbox();
+        let is_replaced = match &task {
+            Task::Plan(..) => inbox.plan.is_some(),
+            Task::Occupancy(..) => inbox.occupancy.is_some(),
+            Task::Values(..) => inbox.values.is_some(),
+            _ => true,
+        };
+        drop(inbox);
+        if !is_replaced {
+            self.push(task);
+        }
     }
 
     /// Follow by these settings from the next rollout on.
@@ -236,6 +273,9 @@ impl Shared {
             }
             if let Some(task) = inbox.load.take() {
                 return Some(task);
+            }
+            if let Some(device) = inbox.device.take() {
+                return Some(Task::Move(device));
             }
             if let Some((scene, source)) = inbox.weights.take() {
                 return Some(Task::Weights { scene, source });
@@ -288,6 +328,7 @@ impl Shared {
     pub(super) fn has_work(&self) -> bool {
         let inbox = self.inbox();
         inbox.load.is_some()
+            || inbox.device.is_some()
             || inbox.weights.is_some()
             || inbox.plan.is_some()
             || inbox.occupancy.is_some()

@@ -10,6 +10,7 @@ pub mod checkpoint;
 pub mod data_set;
 pub mod demonstration;
 pub mod device;
+mod devices;
 pub mod dream;
 pub mod episodes;
 pub mod files;

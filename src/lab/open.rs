@@ -10,7 +10,7 @@ use super::data_set::DataSource;
 use super::scene::{Scene, SceneError};
 use super::shipped;
 use crate::data::DataConfig;
-use crate::env::Environment;
+use crate::env::{Environment, EnvironmentSpec};
 use crate::model::diffuser::{Diffuser, DiffuserConfig};
 use crate::model::gamma::{GammaConfig, GammaModel, GammaNetwork};
 use crate::model::guide::ReturnGuide;
@@ -18,7 +18,7 @@ use crate::model::trajectory::{TrajectoryConfig, TrajectoryModel};
 use crate::model::{ModelError, ModelNumbers};
 use crate::nn::init::Initializer;
 use crate::nn::weights;
-use crate::plan::Planner;
+use crate::plan::{PlanRequest, Planner};
 
 /// A scene made real.
 pub struct Opened {
@@ -164,6 +164,23 @@ fn build(
         })),
     };
     Ok(Opened { environment, model, header, hash })
+}
+
+/// The scene's stage as a request in an environment with that `spec`.
+pub fn stage_request(scene: &Scene, spec: &EnvironmentSpec) -> PlanRequest {
+    let mut start = vec![0.0; spec.state.len()];
+    for (value, given) in start.iter_mut().zip(scene.stage.start) {
+        *value = given;
+    }
+    PlanRequest {
+        start,
+        goal: scene.stage.goal.iter().copied().take(spec.goal_dims.len()).collect(),
+        via: scene.stage.via.clone(),
+        settings: scene.plan.clone(),
+        seed: scene.stage.seed,
+        near_duration: None,
+        previous: None,
+    }
 }
 
 fn random_diffuser(

@@ -1,5 +1,7 @@
 //! The planner thread: owns the environment, the model and the running plan.
 
+mod opening;
+
 use std::any::Any;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,19 +12,17 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::beam::{self, AttentionRequest, BeamFrame};
-use super::card::{card, sees};
-use super::checkpoint::Checkpoint;
-use super::device::{self, ChosenDevice, DeviceChoice};
-use super::frontier::{self, StoredFrontier};
+use super::device::{self, ChosenDevice};
 use super::mailbox::{Event, Shared, Task, WeightsSource};
 use super::occupancy::{self, OccupancyRequest};
-use super::open::{self, Opened, OpenedModel};
+use super::open::{Opened, OpenedModel};
 use super::policy_run::{self, RunRequest};
 use super::scene::Scene;
 use super::session::Problem;
 use super::twin::TwinKeeper;
 use super::values::{self, ValueRequest};
 use crate::env::EnvironmentConfig;
+use crate::model::ModelError;
 use crate::plan::beam::drive::{Drive, DriveEvent, DriveRequest, SearchRecord, drive};
 use crate::plan::{
     ControlSettings, Film, PlanError, PlanRequest, Pursuit, PursuitEvent, Replan, Rollout,
@@ -41,7 +41,8 @@ pub fn spawn(shared: Arc<Shared>) -> std::io::Result<JoinHandle<()>> {
             shared,
             opened: None,
             control: None,
-            device: None,
+            device: device::cpu("nothing is open"),
+            source: None,
             config: None,
             twins: TwinKeeper::default(),
         };
@@ -49,15 +50,23 @@ pub fn spawn(shared: Arc<Shared>) -> std::io::Result<JoinHandle<()>> {
             if let Some(control) = worker.shared.inbox().control.take() {
                 worker.control = Some(control);
             }
+            let again = task.clone();
             // A panic in a library must not take the window down.
             worker.shared.is_busy.store(true, Ordering::Relaxed);
-            let carried_out = catch_unwind(AssertUnwindSafe(|| worker.carry_out(task)));
+            let result = catch_unwind(AssertUnwindSafe(|| worker.carry_out(task)));
             worker.shared.is_busy.store(false, Ordering::Relaxed);
-            if let Err(panic) = carried_out {
-                worker.shared.send(Event::Trouble(Problem {
-                    title: format!("the planner stopped: {}", panic_text(panic.as_ref())),
-                    advice: "Open the scene again; if it happens again, choose the CPU.".into(),
-                }));
+            let failure = match result {
+                Ok(Ok(())) => None,
+                Ok(Err(Stopped(why))) => Some(why),
+                Err(panic) => Some(panic_text(panic.as_ref())),
+            };
+            match failure {
+                None => {}
+                Some(why) if worker.device.is_gpu() => worker.fall_back(why, again),
+                Some(why) => worker.shared.send(Event::Trouble(Problem {
+                    title: format!("the planner stopped: {why}"),
+                    advice: "Open the scene again.".into(),
+                })),
             }
             if !worker.shared.has_work() {
                 worker.shared.send(Event::Idle);
@@ -72,42 +81,62 @@ pub fn panic_text(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message").to_owned()
 }
 
+/// The device stopped answering: why.
+struct Stopped(String);
+
 struct Worker {
     shared: Arc<Shared>,
     opened: Option<Opened>,
     control: Option<ControlSettings>,
-    device: Option<(DeviceChoice, ChosenDevice)>,
+    device: ChosenDevice,
+    /// Where the model came from: a scene and its folder, and the weights that
+    /// took the place of its own.
+    source: Option<(Scene, Option<PathBuf>, Option<WeightsSource>)>,
     /// What the environment was made of.
     config: Option<EnvironmentConfig>,
     twins: TwinKeeper,
 }
 
 impl Worker {
-    fn carry_out(&mut self, task: Task) {
+    fn carry_out(&mut self, task: Task) -> Result<(), Stopped> {
         match task {
-            Task::Load { scene, folder, device } => self.load(&scene, folder, device),
-            Task::Rebuild(scene) => self.rebuild(&scene),
-            Task::Weights { scene, source } => self.reweigh(&scene, source),
-            Task::Plan(id, request) => self.report(|worker| worker.plan(id, request)),
-            Task::Occupancy(id, request) => self.report(|worker| worker.occupancy(id, &request)),
-            Task::Values(id, request) => self.report(|worker| worker.values(id, &request)),
-            Task::Run(id, request) => self.report(|worker| worker.run(id, &request)),
-            Task::Beam(id, request) => self.report(|worker| worker.beam(id, &request)),
+            Task::Load { scene, folder, device } => self.load(*scene, folder, device),
+            Task::Move(device) => self.move_to(device),
+            Task::Rebuild(scene) => self.rebuild(*scene),
+            Task::Weights { scene, source } => self.reweigh(*scene, source),
+            Task::Plan(id, request) => return self.report(|worker| worker.plan(id, request)),
+            Task::Occupancy(id, request) => {
+                return self.report(|worker| worker.occupancy(id, &request));
+            }
+            Task::Values(id, request) => return self.report(|worker| worker.values(id, &request)),
+            Task::Run(id, request) => return self.report(|worker| worker.run(id, &request)),
+            Task::Beam(id, request) => return self.report(|worker| worker.beam(id, &request)),
             Task::Attention(id, request) => {
-                self.report(|worker| {
+                return self.report(|worker| {
                     worker.attention(id, &request);
                     Ok(())
                 });
             }
-            Task::Twin => self.report(|worker| worker.complete()),
+            Task::Twin => return self.report(|worker| worker.complete()),
         }
+        Ok(())
     }
 
-    fn report(&mut self, work: impl FnOnce(&mut Self) -> Result<(), PlanError>) {
+    /// Work on a request; what is wrong with it is told, and a device that
+    /// stopped is the caller's trouble.
+    fn report(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<(), PlanError>,
+    ) -> Result<(), Stopped> {
         self.shared.send(Event::Started);
-        if let Err(error) = work(self) {
-            let advice = "Move the start or the goal, or open the scene again.".into();
-            self.shared.send(Event::Trouble(Problem { title: error.to_string(), advice }));
+        match work(self) {
+            Ok(()) => Ok(()),
+            Err(PlanError::Model(ModelError::Device(why))) => Err(Stopped(why)),
+            Err(error) => {
+                let advice = "Move the start or the goal, or open the scene again.".into();
+                self.shared.send(Event::Trouble(Problem { title: error.to_string(), advice }));
+                Ok(())
+            }
         }
     }
 
@@ -264,118 +293,6 @@ impl Worker {
         Ok(())
     }
 
-    fn load(&mut self, scene: &Scene, folder: Option<PathBuf>, choice: DeviceChoice) {
-        self.shared.film.put(None);
-        self.shared.rollout.put(None);
-        self.shared.occupancy.put(None);
-        self.shared.values.put(None);
-        self.shared.beam.put(None);
-        self.shared.attention.put(None);
-        self.shared.frontier.put(None);
-        self.twins.clear();
-        self.config = Some(scene.environment.clone());
-        self.shared.run.put(None);
-        let device = match self.device(choice) {
-            Ok(device) => device,
-            Err(problem) => return self.shared.send(Event::Failed(problem)),
-        };
-        match open::open(scene, folder.as_deref(), &device.device) {
-            Ok(opened) => {
-                let card = opened.header.as_ref().and_then(|_| card(&opened)).map(Box::new);
-                let found = matches!(opened.model, OpenedModel::Diffuser(_))
-                    .then(|| frontier::find(scene, folder.as_deref()))
-                    .flatten();
-                let weights = frontier::weights_id(opened.header.as_ref());
-                let stored = StoredFrontier { weights, found: found.map(Arc::new) };
-                self.shared.frontier.put(Some(Arc::new(stored)));
-                let is_maze_seen = sees(&opened, scene);
-                self.opened = Some(opened);
-                self.shared.send(Event::Loaded { card, device, is_maze_seen });
-            }
-            Err(error) => {
-                self.opened = None;
-                let advice =
-                    "Choose another scene, or train this one with `foresight train`.".into();
-                self.shared.send(Event::Failed(Problem { title: error.to_string(), advice }));
-            }
-        }
-    }
-
-    /// The device for a choice. `auto` starts on the CPU, which is there at
-    /// once; the probe tells later if a GPU is better.
-    fn device(&mut self, choice: DeviceChoice) -> Result<ChosenDevice, Problem> {
-        if let Some((known, device)) = &self.device
-            && *known == choice
-        {
-            return Ok(device.clone());
-        }
-        let chosen = match choice {
-            DeviceChoice::Auto => device::cpu("the CPU; a GPU is looked for in the background"),
-            _ => device::choose(choice).map_err(|error| Problem {
-                title: error.to_string(),
-                advice: "`foresight doctor` says what was tried.".into(),
-            })?,
-        };
-        self.device = Some((choice, chosen.clone()));
-        Ok(chosen)
-    }
-
-    /// Other weights of the model that is open; on failure the old ones stay.
-    fn reweigh(&mut self, scene: &Scene, source: WeightsSource) {
-        let Ok(device) = self.device(self.device.as_ref().map_or_else(Default::default, |d| d.0))
-        else {
-            return;
-        };
-        let opened = match source {
-            WeightsSource::Memory(found) => {
-                open::open_checkpoint(scene, "the run", (*found).clone(), &device.device)
-            }
-            WeightsSource::File(path) => {
-                Checkpoint::read(&path).map_err(Into::into).and_then(|found| {
-                    let name = path.display().to_string();
-                    open::open_checkpoint(scene, &name, found, &device.device)
-                })
-            }
-        };
-        match opened {
-            Ok(opened) => {
-                let card = card(&opened).map(Box::new);
-                self.control = Some(scene.control.clone());
-                self.config = Some(scene.environment.clone());
-                let weights = frontier::weights_id(opened.header.as_ref());
-                let found = self.shared.frontier.get().and_then(|stored| stored.found.clone());
-                self.shared.frontier.put(Some(Arc::new(StoredFrontier { weights, found })));
-                self.opened = Some(opened);
-                self.shared.send(Event::Reweighted { card });
-            }
-            Err(error) => {
-                let advice = "The weights in use stay; choose another checkpoint.".into();
-                self.shared.send(Event::Trouble(Problem { title: error.to_string(), advice }));
-            }
-        }
-    }
-
-    fn rebuild(&mut self, scene: &Scene) {
-        let Some(opened) = &mut self.opened else { return };
-        self.control = Some(scene.control.clone());
-        self.twins.clear();
-        self.config = Some(scene.environment.clone());
-        match scene.make_environment() {
-            Ok(environment) => {
-                if let OpenedModel::Diffuser(planner) = &mut opened.model {
-                    planner.set_environment(environment.as_ref());
-                }
-                opened.environment = environment;
-                let is_maze_seen = sees(opened, scene);
-                self.shared.send(Event::Rebuilt { is_maze_seen });
-            }
-            Err(error) => {
-                let advice = "Undo the last change.".into();
-                self.shared.send(Event::Trouble(Problem { title: error.to_string(), advice }));
-            }
-        }
-    }
-
     fn plan(&mut self, id: u64, request: Arc<PlanRequest>) -> Result<(), PlanError> {
         let shared = Arc::clone(&self.shared);
         let Some(opened) = &mut self.opened else { return Ok(()) };
@@ -440,3 +357,6 @@ impl Worker {
 pub(super) fn go_on(yes: bool) -> ControlFlow<()> {
     if yes { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
 }
+
+#[cfg(test)]
+mod tests;

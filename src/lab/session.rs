@@ -11,10 +11,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use super::Checkpoint;
 use super::beam::{AttentionFrame, AttentionRequest, BeamFrame};
-use super::device::{self, DeviceChoice};
+use super::device::preparer::{Preparer, Preparing};
+use super::device::{self, ChosenDevice, DeviceChoice};
 use super::dream::{DreamFrame, DreamKeeper, DreamRequest};
 use super::frontier::StoredFrontier;
 use super::frontier::keeper::{FrontierKeeper, MeasureFrame};
@@ -118,16 +120,26 @@ pub struct Status {
     pub is_maze_seen: bool,
     /// How often other weights of the model were put in place.
     pub reweighted: u64,
+    /// A GPU that gets ready while the CPU plans.
+    pub preparing: Option<Preparing>,
+    /// How long the GPU took that has just been put in use.
+    pub(super) prepared: Option<Duration>,
 }
 
 /// A scene in use.
 pub struct Session {
     pub(super) scene: Scene,
-    folder: Option<PathBuf>,
-    device: DeviceChoice,
+    pub(super) folder: Option<PathBuf>,
+    /// What was asked for.
+    pub(super) device: DeviceChoice,
+    /// Where the planner computes.
+    pub(super) in_use: ChosenDevice,
+    pub(super) preparer: Preparer,
+    /// Why the GPU that was found is better than the CPU.
+    pub(super) gpu_reason: Option<String>,
     pub(super) shared: Arc<Shared>,
     events: Receiver<Event>,
-    status: Status,
+    pub(super) status: Status,
     next_id: u64,
     dreams: DreamKeeper,
     frontiers: FrontierKeeper,
@@ -156,6 +168,9 @@ impl Session {
             scene,
             folder,
             device: options.device,
+            in_use: device::cpu(""),
+            preparer: Preparer::default(),
+            gpu_reason: None,
             shared,
             events,
             status: Status {
@@ -170,6 +185,8 @@ impl Session {
                 reached: 0,
                 is_maze_seen: true,
                 reweighted: 0,
+                preparing: None,
+                prepared: None,
             },
             next_id: 1,
             dreams: DreamKeeper::default(),
@@ -179,10 +196,8 @@ impl Session {
             last_snapshot: None,
             thread: Some(thread),
         };
+        session.seek_device()?;
         session.load();
-        if options.device == DeviceChoice::Auto {
-            device::probe_in_background(Arc::clone(&session.shared))?;
-        }
         Ok(session)
     }
 
@@ -219,6 +234,7 @@ impl Session {
         }
         if reload {
             self.dreams.clear();
+            self.seek_device()?;
             self.load();
         } else if rebuild {
             self.dreams.clear();
@@ -233,7 +249,11 @@ impl Session {
         self.status.phase = Phase::Loading;
         self.shared.set_scene(&self.scene);
         let scene = Box::new(self.scene.clone());
-        self.shared.push(Task::Load { scene, folder: self.folder.clone(), device: self.device });
+        self.shared.push(Task::Load {
+            scene,
+            folder: self.folder.clone(),
+            device: self.in_use.clone(),
+        });
         self.show_again();
     }
 
@@ -372,6 +392,7 @@ impl Session {
         while let Ok(event) = self.events.try_recv() {
             self.take(event);
         }
+        self.follow_preparation();
         self.follow_training();
     }
 
@@ -380,8 +401,7 @@ impl Session {
             Event::Loaded { card, device, is_maze_seen } => {
                 self.status.phase = Phase::Ready;
                 self.status.model = card.map(|card| *card);
-                self.status.device = device.name;
-                self.status.device_reason = device.reason;
+                self.compute_on(device);
                 self.status.is_maze_seen = is_maze_seen;
                 self.reset_trials();
             }
@@ -412,17 +432,21 @@ impl Session {
                 self.report(problem);
             }
             Event::Trouble(problem) => self.report(problem),
-            Event::FoundGpu => {
-                if self.device == DeviceChoice::Auto {
-                    self.device = DeviceChoice::Gpu;
-                    self.load();
-                    self.device = DeviceChoice::Auto;
-                }
+            Event::Moved { device } => self.compute_on(device),
+            Event::FellBack { device, why } => {
+                self.fell_back(device.clone(), &why);
+                self.compute_on(device);
             }
+            Event::FoundGpu { reason } => self.found_gpu(reason),
         }
     }
 
-    fn report(&mut self, problem: Problem) {
+    fn compute_on(&mut self, device: ChosenDevice) {
+        self.status.device = device.name;
+        self.status.device_reason = device.reason;
+    }
+
+    pub(super) fn report(&mut self, problem: Problem) {
         const MOST: usize = 8;
         if self.status.problems.last() != Some(&problem) {
             self.status.problems.push(problem);
@@ -448,12 +472,6 @@ impl Session {
     pub fn reset_trials(&mut self) {
         self.status.trials = 0;
         self.status.reached = 0;
-    }
-
-    /// Compute somewhere else; the weights load again.
-    pub fn set_device(&mut self, choice: DeviceChoice) {
-        self.device = choice;
-        self.load();
     }
 }
 

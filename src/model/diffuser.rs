@@ -18,6 +18,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use super::ModelError;
+use super::buckets::Buckets;
 use super::guide::{GuideConfig, ReturnGuide};
 use super::inpainting::Inpainting;
 use super::learner::decayed;
@@ -216,6 +217,7 @@ pub struct Diffuser {
     student: Option<Denoiser>,
     guide: Option<ReturnGuide>,
     device: Device,
+    buckets: Buckets,
 }
 
 /// A network and, for plans, the same on the host with packed weights.
@@ -262,8 +264,23 @@ impl Diffuser {
         device: Device,
     ) -> Self {
         let schedule = Schedule::cosine(config.diffusion_steps);
+        let buckets = Buckets::of(&device);
         let network = Denoiser::new(network);
-        Self { config, schedule, normalizer, network, student: None, guide: None, device }
+        let (student, guide) = (None, None);
+        Self { config, schedule, normalizer, network, student, guide, device, buckets }
+    }
+
+    /// The same with other batch sizes than its device's own.
+    #[must_use]
+    pub fn with_buckets(mut self, buckets: Buckets) -> Self {
+        self.buckets = buckets;
+        self.guide = self.guide.map(|guide| guide.with_buckets(buckets));
+        self
+    }
+
+    /// How its batches are filled up.
+    pub fn buckets(&self) -> Buckets {
+        self.buckets
     }
 
     /// The same with a predictor of returns.
@@ -354,8 +371,13 @@ impl Diffuser {
         t: usize,
         durations: &[f32],
     ) -> Result<Vec<f32>, ModelError> {
+        let (mut rows, mut durations) = (noisy.to_vec(), durations.to_vec());
+        self.buckets.fill(&mut rows, waypoints * self.config.dims());
+        self.buckets.fill(&mut durations, 1);
         let shape = [durations.len(), waypoints, self.config.dims()];
-        network.forward(noisy, shape, t, durations, &self.device)
+        let mut output = network.forward(&rows, shape, t, &durations, &self.device)?;
+        output.truncate(noisy.len());
+        Ok(output)
     }
 
     fn clip(&self, clean: &mut [f32]) {

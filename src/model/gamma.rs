@@ -19,6 +19,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::ModelError;
+use super::buckets::Buckets;
 use crate::env::StateDimension;
 use crate::nn::gan::Gan;
 use crate::nn::init::Initializer;
@@ -80,6 +81,7 @@ pub struct GammaModel {
     pub config: GammaConfig,
     network: GammaNetwork,
     device: Device,
+    buckets: Buckets,
 }
 
 impl GammaNetwork {
@@ -95,7 +97,14 @@ impl GammaNetwork {
 impl GammaModel {
     /// Predicts with `network`, which must be free of autodiff.
     pub fn new(config: GammaConfig, network: GammaNetwork, device: Device) -> Self {
-        Self { config, network, device }
+        let buckets = Buckets::of(&device);
+        Self { config, network, device, buckets }
+    }
+
+    /// The same with other batch sizes than its device's own.
+    #[must_use]
+    pub fn with_buckets(self, buckets: Buckets) -> Self {
+        Self { buckets, ..self }
     }
 
     /// Number of weights.
@@ -230,17 +239,20 @@ impl GammaModel {
             let condition = self.rows(condition);
             match &self.network {
                 GammaNetwork::Flow(flow) => {
+                    let dims = self.config.state.len();
                     let base = base_draws(&self.config, rows.len(), rng);
-                    let base = self.tensor(base, self.config.state.len());
-                    let (x, log_density) = flow.sample(base, condition);
-                    samples.states.extend(self.state_of(&read(x)?));
+                    let (x, log_density) = flow.sample(self.tensor(base, dims), condition);
+                    samples.states.extend(self.state_of(&read(x, rows.len() * dims)?));
                     let scale = self.log_scale();
-                    samples.log_density.extend(read(log_density)?.iter().map(|l| l + scale));
+                    let log_density = read(log_density, rows.len())?;
+                    samples.log_density.extend(log_density.iter().map(|l| l + scale));
                 }
                 GammaNetwork::Gan(gan) => {
                     let latent = self.config.gan().latent;
                     let noise = self.tensor(rng.normals(rows.len() * latent), latent);
-                    let features = read(gan.generate(noise, condition))?;
+                    let features = gan.generate(noise, condition);
+                    let [_, width] = features.dims();
+                    let features = read(features, rows.len() * width)?;
                     let points = gan.points_of(&features, LINE_BOUND / 2.0);
                     samples.states.extend(self.state_of(&points));
                 }
@@ -276,7 +288,7 @@ impl GammaModel {
             let rows = points.len() / dims;
             let x = self.tensor(to_flow(leading, points), dims);
             let log_density = flow.log_density(x, self.rows(condition.repeat(rows)));
-            found.extend(read(log_density)?.iter().map(|value| value + scale));
+            found.extend(read(log_density, rows)?.iter().map(|value| value + scale));
         }
         Ok(found)
     }
@@ -302,7 +314,7 @@ impl GammaModel {
             }
             let x = self.tensor(to_flow(&self.config.state, points), dims);
             let log_density = flow.log_density(x, self.rows(condition));
-            found.extend(read(log_density)?.iter().map(|value| value + scale));
+            found.extend(read(log_density, queries.len())?.iter().map(|value| value + scale));
         }
         Ok(found)
     }
@@ -314,7 +326,9 @@ impl GammaModel {
         condition
     }
 
-    fn tensor(&self, values: Vec<f32>, columns: usize) -> Tensor<2> {
+    /// `[rows, columns]`, filled up to one of the device's batch sizes.
+    fn tensor(&self, mut values: Vec<f32>, columns: usize) -> Tensor<2> {
+        self.buckets.fill(&mut values, columns);
         let rows = values.len() / columns.max(1);
         Tensor::from_data(TensorData::new(values, [rows, columns]), &self.device)
     }
@@ -341,10 +355,13 @@ impl GammaModel {
     }
 }
 
-fn read(tensor: Tensor<2>) -> Result<Vec<f32>, ModelError> {
-    tensor
+/// The first `wanted` numbers; what follows was there to fill the batch.
+fn read(tensor: Tensor<2>, wanted: usize) -> Result<Vec<f32>, ModelError> {
+    let mut values = tensor
         .try_into_data()
         .map_err(|error| ModelError::Device(error.to_string()))?
         .try_to_vec::<f32>()
-        .map_err(|error| ModelError::Device(format!("{error:?}")))
+        .map_err(|error| ModelError::Device(format!("{error:?}")))?;
+    values.truncate(wanted);
+    Ok(values)
 }

@@ -16,6 +16,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use super::ModelError;
+use super::buckets::Buckets;
 use super::diffuser::DiffuserConfig;
 use crate::nn::temporal_encoder::TemporalEncoder;
 use crate::nn::temporal_unet::TemporalUnetConfig;
@@ -91,6 +92,7 @@ pub struct ReturnGuide {
     network: TemporalEncoder,
     /// Tracks gradients.
     device: Device,
+    buckets: Buckets,
 }
 
 impl ReturnGuide {
@@ -102,7 +104,14 @@ impl ReturnGuide {
         network: TemporalEncoder,
         device: Device,
     ) -> Self {
-        Self { config, scale, stride, dims, network, device }
+        let buckets = Buckets::of(&device);
+        Self { config, scale, stride, dims, network, device, buckets }
+    }
+
+    /// The same with other batch sizes than its device's own.
+    #[must_use]
+    pub fn with_buckets(self, buckets: Buckets) -> Self {
+        Self { buckets, ..self }
     }
 
     /// Random weights for `seed` beside a Diffuser, with returns of mean 0 and
@@ -159,8 +168,10 @@ impl ReturnGuide {
     }
 
     fn tensor(&self, plans: &[f32], waypoints: usize) -> Tensor<3> {
+        let mut plans = plans.to_vec();
+        self.buckets.fill(&mut plans, waypoints * self.dims);
         let n = plans.len() / (waypoints * self.dims).max(1);
-        let data = TensorData::new(plans.to_vec(), [n, waypoints, self.dims]);
+        let data = TensorData::new(plans, [n, waypoints, self.dims]);
         Tensor::from_data(data, &self.device)
     }
 
@@ -177,7 +188,8 @@ impl ReturnGuide {
     ) -> Result<Vec<f32>, ModelError> {
         let steps = (self.stride * waypoints.saturating_sub(1) as f32) as i32 + 1;
         let total: f32 = (0..steps).map(|k| self.config.discount.powi(k)).sum();
-        let standardized = read(self.forward(self.tensor(plans, waypoints), waypoints, t))?;
+        let mut standardized = read(self.forward(self.tensor(plans, waypoints), waypoints, t))?;
+        standardized.truncate(plans.len() / (waypoints * self.dims).max(1));
         let value = |j: f32| total * (self.scale.mean + self.scale.deviation * j);
         Ok(standardized.into_iter().map(value).collect())
     }
@@ -196,7 +208,11 @@ impl ReturnGuide {
         let x = self.tensor(plans, waypoints).require_grad();
         let gradients = self.forward(x.clone(), waypoints, t).sum().backward();
         match x.grad(&gradients) {
-            Some(gradient) => read(gradient),
+            Some(gradient) => {
+                let mut gradient = read(gradient)?;
+                gradient.truncate(plans.len());
+                Ok(gradient)
+            }
             None => Err(ModelError::Device("it gave no gradient".into())),
         }
     }

@@ -1,5 +1,6 @@
 //! Learned models: one algorithm per file, its paper and equations on top.
 
+pub mod buckets;
 pub mod diffuser;
 pub mod diffuser_learner;
 pub mod ensemble;

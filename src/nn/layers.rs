@@ -3,7 +3,7 @@
 
 mod agreement;
 
-pub use agreement::{fused_difference, largest_difference};
+pub use agreement::{fused_difference, larger, largest_difference};
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;

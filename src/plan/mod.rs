@@ -15,6 +15,7 @@ pub mod occupancy;
 mod planner;
 mod sampler;
 mod shape;
+mod shapes;
 mod warm;
 
 pub use candidates::{duration_grid, passes, peak_speed, roughness, score_candidate, select};

@@ -12,6 +12,7 @@ use super::fusing::fuse;
 use super::guide::Guide;
 use super::warm::WarmSamples;
 use crate::env::{Environment, EnvironmentSpec, StateView, Workspace};
+use crate::model::buckets::Buckets;
 use crate::model::diffuser::Diffuser;
 use crate::model::inpainting::Inpainting;
 use crate::rng::Rng;
@@ -33,6 +34,13 @@ impl Planner {
     pub fn new(diffuser: Diffuser, workspace: Arc<dyn Workspace>, spec: EnvironmentSpec) -> Self {
         let view = StateView::of(&spec);
         Self { diffuser, workspace, spec, view }
+    }
+
+    /// The same with other batch sizes than its device's own.
+    #[must_use]
+    pub fn with_buckets(mut self, buckets: Buckets) -> Self {
+        self.diffuser = self.diffuser.with_buckets(buckets);
+        self
     }
 
     /// The model.

@@ -5,6 +5,7 @@ use super::candidates::{duration_grid, passes};
 use super::denoise::{Joining, noised};
 use super::film::{DurationSearch, Film, PlanRequest};
 use super::planner::Planner;
+use super::shapes::length_grain;
 use super::warm::{Previous, WarmSamples, WarmShape};
 use crate::rng::Rng;
 
@@ -107,7 +108,8 @@ impl Planner {
             None => config.waypoints,
             Some(near) => {
                 let wanted = (near / stride).ceil() as usize + 1;
-                wanted.next_multiple_of(multiple).clamp(2 * multiple, config.waypoints)
+                let wanted = wanted.next_multiple_of(length_grain(config));
+                wanted.clamp(2 * multiple, config.waypoints)
             }
         };
         let settings = &request.settings;

@@ -93,9 +93,10 @@ impl App {
                 Proposal::Open(scene, name, path) => self.open(*scene, name, path),
                 Proposal::OpenPath(path) => self.open_path(path),
                 Proposal::Device(choice) => {
-                    self.device = choice;
-                    self.session.set_device(choice);
-                    self.live.want(Wish::full(Origin::Same));
+                    if let Err(error) = self.session.set_device(choice) {
+                        let text = format!("{error}; close other programs and try again");
+                        self.notify(Notice::failed("No thread is left", text));
+                    }
                 }
                 Proposal::Run(command) => (command.run)(self, ctx),
             }

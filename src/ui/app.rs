@@ -324,6 +324,19 @@ impl App {
         }
     }
 
+    /// The session gives a GPU up by itself where it fails.
+    fn follow_device(&mut self, ctx: &egui::Context) {
+        self.device = self.session.device_choice();
+        if let Some(took) = self.session.take_prepared() {
+            let secs = took.as_secs_f32();
+            self.notify(Notice::done(format!("The GPU is in use, prepared in {secs:.0} s")));
+        }
+        if self.session.status().preparing.is_some() {
+            // Seconds are counted.
+            ctx.request_repaint_after(Duration::from_millis(500));
+        }
+    }
+
     fn advance(&mut self, ctx: &egui::Context) {
         let now = Instant::now();
         // A frame after a pause must not make the clocks leap.
@@ -331,6 +344,7 @@ impl App {
         self.last_frame = Some(now);
         let now_secs = ctx.input(|input| input.time);
         self.session.poll();
+        self.follow_device(ctx);
         super::training::follow(self);
         super::compare::advance(self, dt, now_secs);
         self.live.take(&self.session, &mut self.transport, now_secs);

@@ -182,7 +182,7 @@ fn begin(app: &mut App, scene: Scene, run: PathBuf, resume: bool, distills: Opti
     let budget = app.training.budget(&scene, distills.is_some());
     let scene = located(&scene, app.folder.as_deref());
     let device = match app.device {
-        DeviceChoice::Auto if app.session.status().device.starts_with("GPU") => DeviceChoice::Gpu,
+        DeviceChoice::Auto if app.session.uses_gpu() => DeviceChoice::Gpu,
         choice => choice,
     };
     let pace = app.training.pace;

@@ -42,7 +42,8 @@ pub fn open(
 
 /// Step frames until `done`; workers run meanwhile.
 pub fn wait(window: &mut Harness<'static, App>, what: &str, done: impl Fn(&App) -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    // A software driver takes minutes to get ready where others build.
+    let deadline = Instant::now() + Duration::from_secs(240);
     while !done(window.state()) {
         assert!(Instant::now() < deadline, "{what} never came");
         window.step();

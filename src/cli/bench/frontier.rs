@@ -44,10 +44,10 @@ impl Bench {
             machine: format!("{}; {}", device.name, device::machine()),
             episodes: self.episodes,
             seed: self.seed,
-            at_once: match device.is_cpu() {
-                true => rayon::current_num_threads(),
-                // One queue serves a GPU.
-                false => 1,
+            at_once: match device.is_gpu() {
+                // It has one queue.
+                true => 1,
+                false => rayon::current_num_threads(),
             },
             parts: match self.part {
                 None => Parts::ALL,

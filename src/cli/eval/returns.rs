@@ -47,7 +47,7 @@ impl Eval {
             blind: true,
         };
         let bar = crate::cli::progress_bar(options.episodes as u64, "evaluating", self.json);
-        let mut environments = environments(scene, device.is_cpu())?;
+        let mut environments = environments(scene, !device.is_gpu())?;
         let evaluation = evaluate_returns(&mut environments, planner, &options, &mut |done| {
             bar.set_position(done as u64);
             ControlFlow::Continue(())

@@ -83,6 +83,7 @@ pub fn distill(
         }
         None => RunFolder::create(&options.run, scene, &options.device_name)?.distilling(),
     };
+    super::announce(device, on_event);
     run::Run::new(learner, header, folder, options, orders, spent, series).drive(scene, on_event)
 }
 

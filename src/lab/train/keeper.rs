@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::folder::{self, Manifest};
 use super::{Budget, Metric, Orders, Rest, Series, TrainEvent, TrainOptions, distill, train};
@@ -34,6 +34,9 @@ pub enum TrainStage {
         /// In all.
         total: usize,
     },
+    /// It takes the first step, for which a GPU compiles and times its
+    /// programs, since this instant.
+    Preparing(Instant),
     /// It takes steps.
     Training,
     /// It rests until it is told to go on.
@@ -47,7 +50,10 @@ pub enum TrainStage {
 impl TrainStage {
     /// Whether it is at work now.
     pub fn is_busy(&self) -> bool {
-        matches!(self, Self::Starting | Self::Collecting { .. } | Self::Training)
+        match self {
+            Self::Starting | Self::Collecting { .. } | Self::Preparing(_) | Self::Training => true,
+            Self::Resting(_) | Self::Ended | Self::Failed(_) => false,
+        }
     }
 
     /// Whether a thread holds it in memory.
@@ -361,6 +367,7 @@ fn take(frame: &mut TrainFrame, series: &mut Series, event: TrainEvent) {
         TrainEvent::Collecting { done, total } => {
             frame.stage = TrainStage::Collecting { done, total };
         }
+        TrainEvent::Preparing => frame.stage = TrainStage::Preparing(Instant::now()),
         TrainEvent::Resumed(lines) => {
             frame.last = lines.lines().last().copied();
             *series = lines;

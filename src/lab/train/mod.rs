@@ -31,6 +31,7 @@ use super::scene::{Scene, SceneError};
 use crate::data::DataError;
 use crate::env::EnvError;
 use crate::model::ModelError;
+use crate::model::buckets::Buckets;
 
 /// When a run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -109,6 +110,8 @@ pub enum TrainEvent {
         /// In all.
         total: usize,
     },
+    /// The first step is next, for which a GPU compiles and times its programs.
+    Preparing,
     /// It continues a run.
     Resumed(Series),
     /// Steps were taken since the last report.
@@ -272,7 +275,15 @@ pub fn train(
         series = lines;
         on_event(TrainEvent::Resumed(series.clone()));
     }
+    announce(device, on_event);
     run::Run::new(learner, header, folder, options, orders, spent, series).drive(scene, on_event)
+}
+
+/// Say that the first step takes its time, where it does.
+fn announce(device: &Device, on_event: &mut dyn FnMut(TrainEvent)) {
+    if Buckets::of(device) != Buckets::Exact {
+        on_event(TrainEvent::Preparing);
+    }
 }
 
 /// Refuse to continue on files that hold something else by now.

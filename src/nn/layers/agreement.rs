@@ -82,7 +82,7 @@ pub fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
 
 /// The larger of two differences; NaN, which `f32::max` would hide, is the
 /// largest.
-fn larger(a: f32, b: f32) -> f32 {
+pub fn larger(a: f32, b: f32) -> f32 {
     if a.is_nan() || a > b { a } else { b }
 }
 

@@ -36,15 +36,21 @@ pub fn composed(op: Spline, x: Tensor<2>, raw: Tensor<2>) -> Tensor<2> {
         Direction::Inverse => (bottoms.clone(), heights.clone()),
     };
     let hit = one_hot(op, at.clone(), edges.0);
-    let pick = |values: Tensor<2>| (values * hit.clone()).sum_dim(1);
-    let bin = [
-        pick(lefts),
-        pick(bottoms),
-        pick(widths),
-        pick(heights),
-        pick(derivatives.clone().slice([0..rows, 0..k])),
-        pick(derivatives.slice([0..rows, 1..k + 1])),
-    ];
+    // One sum for all six: burn's fusion of several sums with what comes after
+    // them gives wrong numbers on wgpu (measured with burn 0.22.1).
+    let knots = Tensor::stack::<3>(
+        vec![
+            lefts,
+            bottoms,
+            widths,
+            heights,
+            derivatives.clone().slice([0..rows, 0..k]),
+            derivatives.slice([0..rows, 1..k + 1]),
+        ],
+        1,
+    );
+    let picked = (knots * hit.unsqueeze_dim::<3>(1)).sum_dim(2).reshape([rows, 6]);
+    let bin = std::array::from_fn(|knot| picked.clone().slice([0..rows, knot..knot + 1]));
     let (moved, log_slope) = match op.direction {
         Direction::Forward => composed_forward(at, &bin),
         Direction::Inverse => {

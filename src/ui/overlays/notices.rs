@@ -1,8 +1,9 @@
 //! Messages at the stage's upper edge, each with a way to dismiss it.
 
 use eframe::egui;
-use eframe::egui::{Align2, Area, Context, Frame, Id, Margin, Order, Stroke, Ui, vec2};
+use eframe::egui::{Align2, Area, Color32, Context, Frame, Id, Margin, Order, Stroke, Ui, vec2};
 
+use crate::lab::device::preparer::Preparing;
 use crate::ui::app::App;
 use crate::ui::icons::{self, Icon};
 use crate::ui::theme::{BODY, Colors, GRID, small, strong};
@@ -53,9 +54,11 @@ impl Notice {
 pub fn show(app: &mut App, ctx: &Context) {
     expire(app, ctx);
     let problems = app.session.status().problems.clone();
-    if app.notices.is_empty() && problems.is_empty() {
+    let preparing = app.session.status().preparing.clone();
+    if app.notices.is_empty() && problems.is_empty() && preparing.is_none() {
         return;
     }
+    let mut is_canceled = false;
     let mut dismissed_problem = None;
     let mut dismissed_notice = None;
     let top = app.stage.rect().map_or(56.0, |rect| rect.top() + 12.0);
@@ -66,6 +69,9 @@ pub fn show(app: &mut App, ctx: &Context) {
         .fixed_pos([center, top])
         .show(ctx, |ui| {
             ui.set_width(440.0);
+            if let Some(preparing) = &preparing {
+                is_canceled = preparing_card(ui, preparing);
+            }
             for (index, problem) in problems.iter().enumerate().take(MAX_SHOWN) {
                 if card(ui, NoticeKind::Failed, &problem.title, &problem.advice) {
                     dismissed_problem = Some(index);
@@ -77,6 +83,9 @@ pub fn show(app: &mut App, ctx: &Context) {
                 }
             }
         });
+    if is_canceled {
+        app.session.cancel_preparing();
+    }
     if let Some(index) = dismissed_problem {
         app.session.dismiss_problem(index);
     }
@@ -103,27 +112,55 @@ fn card(ui: &mut Ui, kind: NoticeKind, title: &str, text: &str) -> bool {
         NoticeKind::Done => colors.success(),
         NoticeKind::Failed => colors.error(),
     };
+    let name = format!("Dismiss: {title}");
+    framed(ui, mark, [title, text], icons::BUTTON_SIDE, |ui| {
+        icons::button(ui, Icon::Close, &name, false).clicked()
+    })
+}
+
+/// A GPU that gets ready. Returns whether that was canceled.
+fn preparing_card(ui: &mut Ui, preparing: &Preparing) -> bool {
+    const BUTTON: f32 = 64.0;
+    let title = format!("Preparing the GPU … {:.0} s", preparing.since.elapsed().as_secs_f32());
+    let text = format!("Now: {}", preparing.progress);
+    let mark = Colors::of(ui.ctx()).accent();
+    framed(ui, mark, [&title, &text], BUTTON, |ui| {
+        let tip = "The CPU plans meanwhile, and goes on if this is canceled; what the GPU has \
+                   compiled is kept while the program runs.";
+        ui.button("Cancel").on_hover_text(tip).clicked()
+    })
+}
+
+/// A title over a text, and at the right a button of some width. Returns what
+/// the button did.
+fn framed(
+    ui: &mut Ui,
+    mark: Color32,
+    [title, text]: [&str; 2],
+    width: f32,
+    button: impl FnOnce(&mut Ui) -> bool,
+) -> bool {
+    let colors = Colors::of(ui.ctx());
     let frame = Frame::popup(ui.style())
         .fill(colors.panel())
         .stroke(Stroke::new(1.0, colors.line()))
         .inner_margin(Margin::symmetric(12, 8));
-    let mut dismissed = false;
+    let mut pressed = false;
     frame.show(ui, |ui| {
         ui.horizontal(|ui| {
             let (rect, _) = ui.allocate_exact_size(vec2(GRID, GRID), egui::Sense::hover());
             ui.painter().circle_filled(rect.center(), 4.0, mark);
             ui.vertical(|ui| {
-                ui.set_width(ui.available_width() - icons::BUTTON_SIDE - GRID);
+                ui.set_width(ui.available_width() - width - GRID);
                 ui.spacing_mut().item_spacing.y = 2.0;
                 ui.add(egui::Label::new(strong(title, BODY)).wrap());
                 if !text.is_empty() {
                     ui.add(egui::Label::new(small(text).color(colors.muted_ink())).wrap());
                 }
             });
-            let name = format!("Dismiss: {title}");
-            dismissed = icons::button(ui, Icon::Close, &name, false).clicked();
+            pressed = button(ui);
         });
     });
     ui.add_space(2.0);
-    dismissed
+    pressed
 }

@@ -59,7 +59,14 @@ pub(super) fn weights(app: &App, ui: &mut Ui, colors: Colors) {
     ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
         let preset = app.session.scene().model.preset().name();
         ui.label(muted(ui, format!("{preset}{}", training(status))));
-        ui.label(small(&status.device).color(colors.ink())).on_hover_text(&status.device_reason);
+        let device = match &status.preparing {
+            Some(preparing) => {
+                let secs = preparing.since.elapsed().as_secs_f32();
+                format!("{}, preparing the GPU {secs:.0} s", status.device)
+            }
+            None => status.device.clone(),
+        };
+        ui.label(small(device).color(colors.ink())).on_hover_text(&status.device_reason);
     });
 }
 

@@ -100,6 +100,10 @@ fn progress(app: &mut App, ui: &mut Ui, frame: &TrainFrame) {
         TrainStage::Collecting { .. } => "collecting data".to_owned(),
         TrainStage::Training => frame.remaining.map(training::remaining).unwrap_or_default(),
         TrainStage::Starting => "starting".to_owned(),
+        TrainStage::Preparing(since) => {
+            ui.ctx().request_repaint_after_secs(0.5);
+            format!("preparing the GPU, {:.0} s", since.elapsed().as_secs_f32())
+        }
         TrainStage::Resting(Rest::Asked) => "paused".to_owned(),
         TrainStage::Resting(Rest::Spent) => "budget spent; extend it to go on".to_owned(),
         TrainStage::Ended => "ended; its checkpoints stay".to_owned(),

@@ -5,22 +5,24 @@
 //! the window the test runs in a child process: a broken driver can crash the
 //! child, not the person's work.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+pub mod caches;
+pub mod prepare;
+pub mod preparer;
+pub mod self_test;
+
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use burn::tensor::{Device, DeviceKind};
 use serde::{Deserialize, Serialize};
 
 use super::mailbox::{Event, Shared};
-use super::planner_thread::panic_text;
-use crate::nn::layers::{fused_difference, largest_difference};
-use crate::nn::temporal_unet::TemporalUnetConfig;
+use crate::model::buckets::Buckets;
+use caches::Cache;
+use self_test::SelfTest;
 
-/// Largest difference between a layer on the GPU and on the CPU that counts as
-/// agreement: single precision over sums of a few hundred terms.
-pub const TOLERANCE: f32 = 2e-3;
+pub use self_test::TOLERANCE;
 
 /// What the person asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -46,9 +48,9 @@ pub struct ChosenDevice {
 }
 
 impl ChosenDevice {
-    /// Whether it is the processor.
-    pub fn is_cpu(&self) -> bool {
-        self.device == Device::flex()
+    /// Whether it is a GPU, or a driver that plays one.
+    pub fn is_gpu(&self) -> bool {
+        Buckets::of(&self.device) == Buckets::Filled
     }
 }
 
@@ -73,21 +75,6 @@ pub struct Adapter {
     pub driver: String,
 }
 
-/// How our layers do on the GPU.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct SelfTest {
-    /// Largest difference from the CPU over layer outputs and gradients.
-    pub layer_difference: Option<f32>,
-    /// Largest difference of a whole network's output.
-    pub network_difference: Option<f32>,
-    /// Training step of the quick network, milliseconds.
-    pub gpu_step_ms: Option<f64>,
-    /// The same on the CPU.
-    pub cpu_step_ms: Option<f64>,
-    /// What went wrong, if anything.
-    pub error: Option<String>,
-}
-
 /// What `foresight doctor` prints.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DeviceReport {
@@ -99,6 +86,8 @@ pub struct DeviceReport {
     pub choice: String,
     /// Why.
     pub reason: String,
+    /// What is kept of a GPU's preparation, and where.
+    pub caches: Vec<Cache>,
     /// What this machine lacks, with what to install.
     pub missing: Vec<String>,
 }
@@ -208,7 +197,8 @@ fn no_adapter() -> String {
 pub fn examine(test_software: bool) -> DeviceReport {
     let adapters = adapters();
     let candidate = real_gpu(&adapters).or_else(|| adapters.first().filter(|_| test_software));
-    let self_test = candidate.map(self_test);
+    let self_test =
+        candidate.map(|adapter| self_test::self_test(&Device::wgpu(device_kind(adapter))));
     let verdict = match (&self_test, candidate) {
         (Some(test), Some(adapter)) => judge(test, adapter),
         _ if adapters.is_empty() => Err(no_adapter()),
@@ -221,22 +211,19 @@ pub fn examine(test_software: bool) -> DeviceReport {
         Err(reason) => ("cpu", reason),
     };
     let missing = missing(&adapters);
-    DeviceReport { adapters, self_test, choice: choice.to_owned(), reason, missing }
+    let caches = caches::caches(&adapters, &|name| std::env::var_os(name).map(Into::into));
+    DeviceReport { adapters, self_test, choice: choice.to_owned(), reason, caches, missing }
 }
 
 fn judge(test: &SelfTest, adapter: &Adapter) -> Result<String, String> {
     if let Some(error) = &test.error {
         return Err(format!("the GPU failed the self-test: {error}"));
     }
-    let (Some(layer), Some(network)) = (test.layer_difference, test.network_difference) else {
-        return Err("the GPU could not be compared with the CPU".into());
-    };
-    // Written so that NaN disagrees.
-    let agrees = layer < TOLERANCE && network < TOLERANCE;
-    if !agrees {
+    if let Some(wrong) = test.differences.iter().find(|difference| !difference.agrees()) {
+        let largest = wrong.largest.map_or("NaN".into(), |largest| format!("{largest:.1e}"));
         return Err(format!(
-            "the GPU disagrees with the CPU: layers by {layer:.1e}, network by {network:.1e}, \
-             where {TOLERANCE:.0e} is allowed"
+            "the GPU disagrees with the CPU: {} by {largest}, where {TOLERANCE:.0e} is allowed",
+            wrong.what
         ));
     }
     let (Some(gpu), Some(cpu)) = (test.gpu_step_ms, test.cpu_step_ms) else {
@@ -253,47 +240,6 @@ fn judge(test: &SelfTest, adapter: &Adapter) -> Result<String, String> {
     } else {
         Err(format!("the GPU is slower: {times}"))
     }
-}
-
-/// Our layers and a whole network on an adapter, against the CPU.
-fn self_test(adapter: &Adapter) -> SelfTest {
-    let run = || {
-        let device = Device::wgpu(device_kind(adapter));
-        let layer = fused_difference(&device);
-        let network = network_difference(&device);
-        let agrees = layer < TOLERANCE && network < TOLERANCE;
-        if !agrees {
-            return (layer, network, None, None);
-        }
-        let gpu = crate::lab::bench::train_step_ms(&device, 3, 5);
-        let cpu = crate::lab::bench::train_step_ms(&Device::flex(), 1, 3);
-        (layer, network, Some(gpu), Some(cpu))
-    };
-    // burn panics where a driver lacks a feature or loses the device.
-    match catch_unwind(AssertUnwindSafe(run)) {
-        Ok((layer, network, gpu_step_ms, cpu_step_ms)) => SelfTest {
-            layer_difference: Some(layer),
-            network_difference: Some(network),
-            gpu_step_ms,
-            cpu_step_ms,
-            error: None,
-        },
-        Err(panic) => SelfTest { error: Some(panic_text(panic.as_ref())), ..SelfTest::default() },
-    }
-}
-
-fn network_difference(device: &Device) -> f32 {
-    let config =
-        TemporalUnetConfig { channels: 4, width: 32, multipliers: vec![1, 2], with_duration: true };
-    let run = |device: &Device| -> Vec<f32> {
-        let input = crate::rng::Rng::stream(5, "self-test").normals(2 * 16 * 4);
-        let data = burn::tensor::TensorData::new(input, [2, 16, 4]);
-        let x = burn::tensor::Tensor::<3>::from_data(data, device);
-        let y = config.init(3, device).forward(x, &[5.0, 40.0], &[30.0, 200.0]);
-        y.into_data().try_to_vec().unwrap_or_default()
-    };
-    let (ours, theirs) = (run(&Device::flex()), run(device));
-    largest_difference(&ours, &theirs)
 }
 
 /// What this machine lacks for the window, the GPU and file dialogs.
@@ -327,22 +273,26 @@ pub fn has_display() -> bool {
     !cfg!(target_os = "linux") || set("DISPLAY") || set("WAYLAND_DISPLAY")
 }
 
-/// Examine the GPU in a child process and report if it should be used.
+/// Examine the GPU in a child process, once, and report if it should be used.
 ///
 /// # Errors
 /// The system has no thread left.
 pub fn probe_in_background(shared: Arc<Shared>) -> std::io::Result<()> {
     /// The first plans and frames come first.
     const DELAY: Duration = Duration::from_secs(4);
+    /// Why the GPU is better, if it is, once that is known.
+    static FOUND: OnceLock<Option<String>> = OnceLock::new();
     let probe = move || {
-        std::thread::sleep(DELAY);
-        let Ok(program) = std::env::current_exe() else { return };
-        let mut command = Command::new(program);
-        command.args(["doctor", "--json"]).stdin(Stdio::null()).stderr(Stdio::null());
-        let Ok(output) = command.output() else { return };
-        let report = serde_json::from_slice::<DeviceReport>(&output.stdout);
-        if report.is_ok_and(|report| report.choice == "gpu") {
-            shared.send(Event::FoundGpu);
+        let found = FOUND.get_or_init(|| {
+            std::thread::sleep(DELAY);
+            let mut command = Command::new(std::env::current_exe().ok()?);
+            command.args(["doctor", "--json"]).stdin(Stdio::null()).stderr(Stdio::null());
+            let output = command.output().ok()?;
+            let report = serde_json::from_slice::<DeviceReport>(&output.stdout).ok()?;
+            (report.choice == "gpu").then_some(report.reason)
+        });
+        if let Some(reason) = found.clone() {
+            shared.send(Event::FoundGpu { reason });
         }
     };
     std::thread::Builder::new().name("gpu-probe".into()).spawn(probe).map(drop)
@@ -365,6 +315,7 @@ pub fn median_ms(warmup: usize, samples: usize, mut run: impl FnMut()) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::self_test::Difference;
     use super::*;
 
     fn adapter(kind: &str) -> Adapter {
@@ -376,10 +327,13 @@ mod tests {
         }
     }
 
+    fn difference(largest: Option<f32>) -> Difference {
+        Difference { what: "a network".into(), largest }
+    }
+
     fn good() -> SelfTest {
         SelfTest {
-            layer_difference: Some(1e-5),
-            network_difference: Some(1e-5),
+            differences: vec![difference(Some(1e-5)); 2],
             gpu_step_ms: Some(5.0),
             cpu_step_ms: Some(50.0),
             error: None,
@@ -391,8 +345,10 @@ mod tests {
         let gpu = adapter("discrete");
         assert!(judge(&good(), &gpu).is_ok());
         assert!(judge(&SelfTest { gpu_step_ms: Some(60.0), ..good() }, &gpu).is_err());
-        assert!(judge(&SelfTest { layer_difference: Some(0.1), ..good() }, &gpu).is_err());
-        assert!(judge(&SelfTest { network_difference: Some(f32::NAN), ..good() }, &gpu).is_err());
+        for wrong in [Some(0.1), Some(f32::NAN), None] {
+            let differences = vec![difference(Some(1e-5)), difference(wrong)];
+            assert!(judge(&SelfTest { differences, ..good() }, &gpu).is_err());
+        }
         assert!(judge(&SelfTest { error: Some("lost".into()), ..good() }, &gpu).is_err());
     }
 
