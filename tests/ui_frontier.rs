@@ -95,7 +95,7 @@ fn a_click_on_a_measured_point_plans_that_way_and_undo_restores_the_settings() {
     assert_eq!(*window.state().session.scene(), before);
 
     // A warm start sets what it was measured with.
-    press(&mut window, "Warm start");
+    press(&mut window, "Replanning");
     let every = frontier.replan_every;
     let warm = frontier.replanning.iter().position(|point| point.warm_steps > 8).unwrap();
     let at = window.state().frontier.hits[warm];

@@ -74,7 +74,7 @@ fn tabs(app: &mut App, ui: &mut Ui) {
         ui.spacing_mut().item_spacing.x = 2.0;
         for (replans, label, help) in [
             (false, "Samplers", "Every sampler, followed as the scene says"),
-            (true, "Warm start", "Planning again all the time: from noise, and from the last plan"),
+            (true, "Replanning", "Planning again all the time: from noise, and from the last plan"),
         ] {
             let selected = app.frontier.replans == replans;
             if ui.selectable_label(selected, small(label)).on_hover_text(help).clicked() {
@@ -287,7 +287,7 @@ fn origin(ui: &mut Ui, frontier: &Frontier, open: &str, is_measured: bool) {
     let from = if is_measured { "measured here" } else { "recorded" };
     let every = frontier.replan_every;
     let tip = format!(
-        "{}, seed {}. Warm start: a plan every {every} steps.",
+        "{}, seed {}. Replanning: a plan every {every} steps.",
         frontier.machine, frontier.seed
     );
     fact(ui, "episodes a point", format!("{} ({from})", frontier.episodes)).on_hover_text(tip);
