@@ -168,8 +168,9 @@ impl StudentLearner {
         }
         let first = config.action_dim;
         if config.goal_dims > 0 && rng.uniform(0.0, 1.0) < AT_REST {
-            for dim in first + config.goal_dims..dims {
-                plan[dim] = self.teacher.normalizer.normalize_one(dim, 0.0);
+            let start = plan.iter_mut().enumerate().take(dims);
+            for (dim, value) in start.skip(first + config.goal_dims) {
+                *value = self.teacher.normalizer.normalize_one(dim, 0.0);
             }
         }
         let states = |waypoint: usize| &plan[waypoint * dims + first..(waypoint + 1) * dims];

@@ -41,14 +41,21 @@ fn straight(from: [f32; 2], to: [f32; 2], known: Option<([f32; 2], [f32; 2], f32
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::env::{MazeLayout, U_MAZE};
+    use crate::env::{self, EnvironmentConfig};
 
     #[test]
     fn a_way_around_a_wall_takes_longer_than_the_straight_line() {
-        let maze = MazeLayout::parse(U_MAZE).unwrap();
-        let along = guess_duration(&maze, [1.0, 1.0], [1.0, 3.0], None);
-        let around = guess_duration(&maze, [1.0, 1.0], [3.0, 1.0], None);
+        let config = EnvironmentConfig {
+            id: "maze2d".into(),
+            maze: env::U_MAZE.into(),
+            door_width: None,
+            max_steps: 100,
+            reference_scores: None,
+        };
+        let maze = env::make(&config).unwrap().workspace();
+        let along = guess_duration(&*maze, [1.0, 1.0], [1.0, 3.0], None);
+        let around = guess_duration(&*maze, [1.0, 1.0], [3.0, 1.0], None);
         assert_eq!((along, around), (2.5 * STEPS_PER_CELL, 6.5 * STEPS_PER_CELL));
-        assert_eq!(guess_duration(&maze, [1.0, 1.0], [1.0, 1.0], None), 11.0);
+        assert_eq!(guess_duration(&*maze, [1.0, 1.0], [1.0, 1.0], None), 11.0);
     }
 }

@@ -273,7 +273,9 @@ impl Drop for TrainKeeper {
         if self.owns_run() {
             self.stop();
             // It ends after its present optimizer step, with a checkpoint.
-            self.running.take().map(Running::join);
+            if let Some(running) = self.running.take() {
+                running.join();
+            }
         }
     }
 }

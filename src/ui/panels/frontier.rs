@@ -180,7 +180,8 @@ fn paint(
     let mut edge: Vec<[f64; 2]> = table
         .iter()
         .zip(on_frontier(table))
-        .filter_map(|(point, is_best)| is_best.then(|| at(point)))
+        .filter(|(_, is_best)| *is_best)
+        .map(|(point, _)| at(point))
         .collect();
     edge.sort_by(|a, b| a[0].total_cmp(&b[0]));
     let edge = line("frontier", edge, colors.muted_ink(), 1.2, false);
