@@ -143,7 +143,7 @@ fn a_distillation_continues_bit_for_bit_and_only_of_the_same_teacher() {
     let other = trained(&scene, folder.path(), 21);
     std::fs::copy(&other, &parts).unwrap();
     assert!(run(&scene, &parts, 40, true).unwrap_err().contains("without --resume"));
-    let mut silent = scene.clone();
+    let mut silent = scene;
     silent.distill = None;
     assert!(run(&silent, &whole, 40, false).unwrap_err().contains("[distill]"));
 }

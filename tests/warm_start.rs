@@ -108,13 +108,13 @@ fn an_episode_that_plans_again_all_the_time_starts_from_the_last_plan_and_arrive
     let (scene, mut opened) = umaze();
     let request = request(&scene, 2);
     let film = plan(&opened, request.clone());
-    let mut control = scene.control.clone();
+    let mut control = scene.control;
     (control.replan, control.replan_every) = (Replan::EveryNSteps, 20);
     opened.environment.set_state(&request.start).unwrap();
     opened.environment.set_goal(&request.goal).unwrap();
     let task = Pursuit {
         film_id: 1,
-        plan: film.plan.clone().unwrap(),
+        plan: film.plan.unwrap(),
         request: &request,
         control: &control,
     };
