@@ -132,6 +132,7 @@ pub fn network_rows(device: &Device, samples: usize) -> Vec<BenchRow> {
         row("diffuser_train_step_quick", train_step_ms(device, 2, samples)),
         row("diffuser_forward_b1", forward(1)),
         row("diffuser_forward_b16", forward(16)),
+        row("diffuser_forward_b64", forward(64)),
     ]
 }
 

@@ -21,7 +21,6 @@ pub const HELP: &str = "Collect data and train the scene's model here. The stage
 pub fn show(app: &mut App, ui: &mut Ui) {
     ui.add_space(GRID);
     buttons(app, ui);
-    distill(app, ui);
     let frame = app.session.training();
     if let Some(frame) = &frame {
         progress(app, ui, frame);
@@ -71,6 +70,7 @@ fn buttons(app: &mut App, ui: &mut Ui) {
                 training::close_run(app);
             }
         }
+        distill(app, ui);
     });
 }
 
