@@ -112,12 +112,8 @@ fn an_episode_that_plans_again_all_the_time_starts_from_the_last_plan_and_arrive
     (control.replan, control.replan_every) = (Replan::EveryNSteps, 20);
     opened.environment.set_state(&request.start).unwrap();
     opened.environment.set_goal(&request.goal).unwrap();
-    let task = Pursuit {
-        film_id: 1,
-        plan: film.plan.unwrap(),
-        request: &request,
-        control: &control,
-    };
+    let task =
+        Pursuit { film_id: 1, plan: film.plan.unwrap(), request: &request, control: &control };
     let mut steps = Vec::new();
     let Opened { environment, model, .. } = &mut opened;
     let foresight::lab::open::OpenedModel::Diffuser(planner) = model else { panic!() };

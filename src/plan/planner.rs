@@ -69,7 +69,9 @@ impl Planner {
     ///
     /// A warm request, one with [`PlanRequest::previous`], noises those plans
     /// and takes the last `warm_steps` steps with them. If none of its
-    /// candidates passes, the request is carried out from pure noise.
+    /// candidates passes, the request is carried out from pure noise, unless it
+    /// is made by the clock: then the least bad one does until the next, and
+    /// no plan costs more than its `warm_steps`.
     ///
     /// # Errors
     /// A request of the wrong size or with NaN, or a failing model.
@@ -84,7 +86,9 @@ impl Planner {
         let Some((film, is_warm)) = self.attempt(id, &request, started, on_step)? else {
             return Ok(None);
         };
-        if !is_warm || self.has_passed(&film) {
+        let by_the_clock = request.near_duration.is_some()
+            && request.previous.as_ref().is_some_and(|previous| !previous.explores);
+        if !is_warm || by_the_clock || self.has_passed(&film) {
             return Ok(Some(film));
         }
         let cold = Arc::new(PlanRequest { previous: None, ..(*request).clone() });

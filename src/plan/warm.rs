@@ -8,7 +8,9 @@ use super::film::{Film, Plan};
 use crate::env::StateView;
 
 /// How much shorter and how much longer than expected samples may take, as
-/// factors. More on the longer side: longer plans pass more often.
+/// factors. More on the longer side where the way itself changes under a drag:
+/// longer plans pass more often. A plan that is made again on its way would
+/// arrive a little later every time.
 const SHORTER: f32 = 1.2;
 const LONGER: f32 = 1.5;
 /// An earlier plan of which less than this share is left has nothing to give.
@@ -97,8 +99,9 @@ impl Previous {
             return None;
         }
         let target = shape.near_duration.unwrap_or(left);
+        let longer = if self.explores { LONGER } else { SHORTER };
         let durations = match shape.range {
-            Some([min, max]) => duration_grid([target / SHORTER, target * LONGER], shape.n)
+            Some([min, max]) => duration_grid([target / SHORTER, target * longer], shape.n)
                 .into_iter()
                 .map(|duration| duration.clamp(min, max))
                 .collect(),
@@ -163,6 +166,13 @@ mod tests {
         assert_eq!(samples.plans[..5], [10.0, 11.0, 12.0, 13.0, 14.0]);
         assert_eq!(samples.plans[..5], samples.plans[5..]);
         durations(&samples, &[80.0 / SHORTER, 80.0 * LONGER]);
+    }
+
+    #[test]
+    fn a_plan_made_again_on_its_way_does_not_take_longer_and_longer() {
+        let again = Previous { explores: false, ..previous(0.0) };
+        let samples = again.samples(&shape(3, Some([10.0, 400.0]))).unwrap();
+        durations(&samples, &[80.0 / SHORTER, 80.0, 80.0 * SHORTER]);
     }
 
     #[test]

@@ -13,7 +13,10 @@ const MAX_BYTES: u64 = 1024 * 1024;
 const FOLDER: &str = "frontier";
 
 /// What travels inside the program, by the name of the weights.
-const RECORDED: &[(&str, &str)] = &[];
+const RECORDED: &[(&str, &str)] = &[(
+    "maze2d-large-diffuser",
+    include_str!("../../../assets/frontier/maze2d-large-diffuser.json"),
+)];
 
 /// The record of a scene's weights that travels inside the program. What cannot
 /// be read is none.
