@@ -13,7 +13,7 @@ use super::{DeviceArgument, Settings};
 use crate::eval::quantile;
 use crate::lab::SHIPPED;
 use crate::lab::bench::{BenchRow, gamma_rows, network_rows, plan_rows, transformer_rows};
-use crate::lab::device::has_display;
+use crate::lab::device::{ChosenDevice, has_display};
 
 /// Measure training, planning and the window on this machine.
 ///
@@ -102,10 +102,9 @@ impl Bench {
         let samples = self.samples.clamp(1, 1000);
         let device = self.device.choose()?;
         let mut results = Vec::new();
-        let measures = |group| self.only.is_empty() || self.only.contains(&group);
         // The window first: its memory should not hold ours.
         for (flag, names) in [("--probe", WINDOW), ("--probe-training", TRAINING)] {
-            if !measures(Group::Window) {
+            if !self.measures(Group::Window) {
                 continue;
             }
             match self.window_rows(flag, names) {
@@ -113,19 +112,10 @@ impl Bench {
                 Err(error) => eprintln!("the window rows are left out: {error:#}"),
             }
         }
-        if measures(Group::Plan) {
-            let (scene, opened) = super::open_scene(SHIPPED[0].name, &self.settings, &device)?;
-            results.extend(plan_rows(&scene, opened.planner()?, samples));
-        }
-        if measures(Group::Network) {
-            results.extend(network_rows(&device.device, samples));
-        }
-        if measures(Group::Gamma) {
-            results.extend(gamma_rows(&device.device, samples)?);
-        }
-        if measures(Group::Transformer) {
-            results.extend(transformer_rows(&device.device, samples)?);
-        }
+        let rounds = ROUNDS.min(samples);
+        let measured: anyhow::Result<Vec<_>> =
+            (0..rounds).map(|_| self.round(&device, samples.div_ceil(rounds))).collect();
+        results.extend(middle(&measured?));
         let table = Table { device: device.name, results };
         if self.json {
             println!("{}", serde_json::to_string_pretty(&table)?);
@@ -136,6 +126,29 @@ impl Bench {
             println!("  {name:<28}{median:>9.1} {unit:<4} n {n}");
         }
         Ok(())
+    }
+
+    /// Every row that needs no window, once.
+    fn round(&self, device: &ChosenDevice, samples: usize) -> anyhow::Result<Vec<BenchRow>> {
+        let mut results = Vec::new();
+        if self.measures(Group::Plan) {
+            let (scene, opened) = super::open_scene(SHIPPED[0].name, &self.settings, device)?;
+            results.extend(plan_rows(&scene, opened.planner()?, samples));
+        }
+        if self.measures(Group::Network) {
+            results.extend(network_rows(&device.device, samples));
+        }
+        if self.measures(Group::Gamma) {
+            results.extend(gamma_rows(&device.device, samples)?);
+        }
+        if self.measures(Group::Transformer) {
+            results.extend(transformer_rows(&device.device, samples)?);
+        }
+        Ok(results)
+    }
+
+    fn measures(&self, group: Group) -> bool {
+        self.only.is_empty() || self.only.contains(&group)
     }
 
     fn window_rows(&self, flag: &str, names: RowNames) -> anyhow::Result<Vec<BenchRow>> {
@@ -161,6 +174,22 @@ impl Bench {
     }
 }
 
+/// Times the rows without a window are gone through: what disturbs a machine for
+/// a while then falls on every row alike.
+const ROUNDS: usize = 3;
+
+/// One row of each name: the middle of the rounds' medians, and all samples.
+fn middle(rounds: &[Vec<BenchRow>]) -> Vec<BenchRow> {
+    let Some(first) = rounds.first() else { return Vec::new() };
+    let merged = |row: &BenchRow| {
+        let same = || rounds.iter().flatten().filter(|other| other.name == row.name);
+        let medians: Vec<f64> = same().map(|other| other.median).collect();
+        let median = quantile(&medians, 0.5).unwrap_or(row.median);
+        BenchRow { median, n: same().map(|other| other.n).sum(), ..row.clone() }
+    };
+    first.iter().map(merged).collect()
+}
+
 /// What the rows of a measured window are called: start-up, drag latency,
 /// frame time and memory; empty ones are left out.
 type RowNames = [&'static str; 4];
@@ -184,4 +213,19 @@ fn rows(probe: &Probe, [first, drag, frame, most]: RowNames) -> Vec<BenchRow> {
     .into_iter()
     .flatten()
     .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_that_was_disturbed_does_not_move_the_middle() {
+        let row = |name, median| BenchRow { name, median, unit: "ms", n: 5 };
+        let round = |a, b| vec![row("a", a), row("b", b)];
+        let merged = middle(&[round(1.0, 7.0), round(90.0, 8.0), round(2.0, 9.0)]);
+        let found: Vec<_> = merged.iter().map(|row| (row.name, row.median, row.n)).collect();
+        assert_eq!(found, [("a", 2.0, 15), ("b", 8.0, 15)]);
+        assert!(middle(&[]).is_empty());
+    }
 }
