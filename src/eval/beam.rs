@@ -125,11 +125,7 @@ fn episode(
     options: &BeamEvalOptions,
     rng: &mut Rng,
 ) -> Result<Outcome, PlanError> {
-    environment.set_goal(&environment.default_goal())?;
-    environment.reset(rng);
-    if options.multi {
-        environment.randomize_goal(rng);
-    }
+    episodes::begin(environment, options.multi, rng)?;
     let request = DriveRequest {
         start: environment.state(),
         goal: environment.goal(),

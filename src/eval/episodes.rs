@@ -13,6 +13,7 @@ use rayon::ThreadPoolBuilder;
 
 use crate::env::Environment;
 use crate::plan::PlanError;
+use crate::rng::Rng;
 
 /// Of so many episodes, one runs with nothing beside it, on all threads.
 const ALONE_OF: usize = 10;
@@ -30,6 +31,24 @@ impl<T> Episodes<T> {
     pub fn alone(&self) -> impl Iterator<Item = &T> {
         self.outcomes.iter().take(self.alone)
     }
+}
+
+/// Begin an episode: the environment's own goal, or with `multi` one of the
+/// episode's own.
+///
+/// # Errors
+/// An environment that refuses its own goal.
+pub(super) fn begin(
+    environment: &mut dyn Environment,
+    multi: bool,
+    rng: &mut Rng,
+) -> Result<(), PlanError> {
+    environment.set_goal(&environment.default_goal())?;
+    environment.reset(rng);
+    if multi {
+        environment.randomize_goal(rng);
+    }
+    Ok(())
 }
 
 /// Do `episode(environment, index)` for every index below `episodes`, the

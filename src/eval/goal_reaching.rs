@@ -148,11 +148,7 @@ fn episode(
     options: &EvalOptions,
     rng: &mut Rng,
 ) -> Result<Outcome, PlanError> {
-    environment.set_goal(&environment.default_goal())?;
-    environment.reset(rng);
-    if options.multi {
-        environment.randomize_goal(rng);
-    }
+    episodes::begin(environment, options.multi, rng)?;
     let start = environment.state();
     let request = PlanRequest {
         start,

@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use super::device::median_ms;
 use super::frontier;
+use super::open;
 use super::scene::Scene;
 use super::train::TrainError;
 use crate::data::{DataConfig, collect_stretches};
@@ -146,7 +147,7 @@ pub fn plan_rows(scene: &Scene, planner: &Planner, samples: usize) -> Vec<BenchR
         median_ms(2, samples, || {
             seed += 1;
             // A failure shows in the plan command; here only time counts.
-            let _ = plan(planner, stage_request(scene, seed));
+            let _ = plan(planner, stage_request(scene, planner, seed));
         })
     };
     let mut rows = vec![row("plan_large_full", full(scene))];
@@ -161,17 +162,8 @@ pub fn plan_rows(scene: &Scene, planner: &Planner, samples: usize) -> Vec<BenchR
     rows
 }
 
-fn stage_request(scene: &Scene, seed: u64) -> PlanRequest {
-    let [x, y] = scene.stage.start;
-    PlanRequest {
-        start: vec![x, y, 0.0, 0.0],
-        goal: scene.stage.goal.to_vec(),
-        via: Vec::new(),
-        settings: scene.plan.clone(),
-        seed,
-        near_duration: None,
-        previous: None,
-    }
+fn stage_request(scene: &Scene, planner: &Planner, seed: u64) -> PlanRequest {
+    PlanRequest { seed, ..open::stage_request(scene, planner.spec()) }
 }
 
 fn plan(planner: &Planner, request: PlanRequest) -> Option<Film> {
@@ -182,10 +174,10 @@ fn plan(planner: &Planner, request: PlanRequest) -> Option<Film> {
 fn drag_ms(scene: &Scene, planner: &Planner, samples: usize) -> f64 {
     /// Length of a mouse move, units.
     const MOVE: f32 = 0.02;
-    let mut last = plan(planner, stage_request(scene, 1));
+    let mut last = plan(planner, stage_request(scene, planner, 1));
     let mut moves = 0_i32;
     median_ms(2, samples, || {
-        let mut request = stage_request(scene, 1);
+        let mut request = stage_request(scene, planner, 1);
         moves += 1;
         request.goal[1] -= MOVE * (moves % 10) as f32;
         let known = last.as_ref();

@@ -2,6 +2,7 @@
 //! the window and the command line hold.
 
 pub mod attention;
+mod background;
 pub mod beam;
 pub mod bench;
 pub mod branches;

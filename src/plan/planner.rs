@@ -53,6 +53,11 @@ impl Planner {
         &self.view
     }
 
+    /// The environment it plans in.
+    pub fn spec(&self) -> &EnvironmentSpec {
+        &self.spec
+    }
+
     /// Plan in a changed environment.
     pub fn set_environment(&mut self, environment: &dyn Environment) {
         self.workspace = environment.workspace();

@@ -5,29 +5,25 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 
 use burn::tensor::Device;
 
 use super::{Bedroom, DreamError, DreamFrame, DreamRequest, DreamStage, Trained, dream};
 use crate::env;
+use crate::lab::background::Background;
 use crate::lab::open::{self, OpenedModel};
 use crate::lab::planner_thread::panic_text;
 use crate::lab::scene::Scene;
 use crate::lab::session::Wake;
 use crate::lab::slot::Slot;
 
-/// Keeps the newest dream and the newest ensemble.
+/// Keeps the newest dream and the newest ensemble; dropped, a dream ends after
+/// its present optimizer step or transition.
 #[derive(Default)]
 pub struct DreamKeeper {
     frame: Arc<Slot<DreamFrame>>,
     trained: Arc<Slot<Trained>>,
-    running: Option<Running>,
-}
-
-struct Running {
-    stop: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
+    running: Option<Background>,
 }
 
 impl DreamKeeper {
@@ -41,7 +37,6 @@ impl DreamKeeper {
         wake: &Wake,
     ) {
         self.stop();
-        let before = self.running.take();
         let stop = Arc::new(AtomicBool::new(false));
         let dreamer = Dreamer {
             id,
@@ -54,18 +49,9 @@ impl DreamKeeper {
             trained: Arc::clone(&self.trained),
         };
         let first = dreamer.first();
-        let started = std::thread::Builder::new().name("dream".into()).spawn(move || {
-            // Its last words must not come after our first.
-            if let Some(Running { thread, .. }) = before {
-                let _ = thread.join();
-            }
-            dreamer.work();
-        });
-        match started {
-            Ok(thread) => self.running = Some(Running { stop, thread }),
-            Err(error) => {
-                let why =
-                    format!("no thread is left ({error}); close other programs and try again");
+        match Background::start("dream", stop, self.running.take(), move || dreamer.work()) {
+            Ok(running) => self.running = Some(running),
+            Err(why) => {
                 let frame = DreamFrame { stage: DreamStage::Failed(why), ..first };
                 self.frame.put(Some(Arc::new(frame)));
             }
@@ -75,7 +61,7 @@ impl DreamKeeper {
     /// Break off what runs; what it has found stays.
     pub fn stop(&self) {
         if let Some(running) = &self.running {
-            running.stop.store(true, Ordering::Relaxed);
+            running.stop();
         }
     }
 
@@ -88,16 +74,6 @@ impl DreamKeeper {
     /// The newest answer, complete or growing.
     pub fn frame(&self) -> Option<Arc<DreamFrame>> {
         self.frame.get()
-    }
-}
-
-impl Drop for DreamKeeper {
-    fn drop(&mut self) {
-        self.stop();
-        if let Some(running) = self.running.take() {
-            // It ends after its present optimizer step or transition.
-            let _ = running.thread.join();
-        }
     }
 }
 

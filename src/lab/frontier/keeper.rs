@@ -4,12 +4,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use burn::tensor::Device;
 
 use super::{Frontier, MeasureOptions, Parts, measure};
+use crate::lab::background::Background;
 use crate::lab::checkpoint::Checkpoint;
 use crate::lab::open::{self, OpenError};
 use crate::lab::planner_thread::panic_text;
@@ -52,16 +52,11 @@ pub enum MeasuredWeights {
     File(PathBuf),
 }
 
-/// Keeps one measurement.
+/// Keeps one measurement; dropped, it ends after its present episode.
 #[derive(Default)]
 pub struct FrontierKeeper {
     frame: Arc<Slot<MeasureFrame>>,
-    running: Option<Running>,
-}
-
-struct Running {
-    stop: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
+    running: Option<Background>,
 }
 
 impl FrontierKeeper {
@@ -76,7 +71,6 @@ impl FrontierKeeper {
         wake: &Wake,
     ) {
         self.stop();
-        let before = self.running.take();
         let stop = Arc::new(AtomicBool::new(false));
         let worker = Measurer {
             scene,
@@ -88,18 +82,9 @@ impl FrontierKeeper {
             wake: Arc::clone(wake),
         };
         worker.publish(MeasureStage::Running(0.0), None);
-        let started = std::thread::Builder::new().name("frontier".into()).spawn(move || {
-            // Its last words must not come after our first.
-            if let Some(Running { thread, .. }) = before {
-                let _ = thread.join();
-            }
-            worker.work();
-        });
-        match started {
-            Ok(thread) => self.running = Some(Running { stop, thread }),
-            Err(error) => {
-                let why =
-                    format!("no thread is left ({error}); close other programs and try again");
+        match Background::start("frontier", stop, self.running.take(), move || worker.work()) {
+            Ok(running) => self.running = Some(running),
+            Err(why) => {
                 let frame = MeasureFrame { stage: MeasureStage::Failed(why), frontier: None };
                 self.frame.put(Some(Arc::new(frame)));
             }
@@ -109,35 +94,20 @@ impl FrontierKeeper {
     /// Break off what runs; what it has found stays.
     pub fn stop(&self) {
         if let Some(running) = &self.running {
-            running.stop.store(true, Ordering::Relaxed);
+            running.stop();
         }
     }
 
     /// Break off and forget: another model or another world.
     pub fn clear(&mut self) {
         self.stop();
-        if let Some(Running { stop, thread }) = self.running.take() {
-            // What it still says goes to a slot nobody looks at.
-            self.frame = Arc::default();
-            self.running = Some(Running { stop, thread });
-        } else {
-            self.frame.put(None);
-        }
+        // What it still says goes to a slot nobody looks at.
+        self.frame = Arc::default();
     }
 
     /// The newest state.
     pub fn frame(&self) -> Option<Arc<MeasureFrame>> {
         self.frame.get()
-    }
-}
-
-impl Drop for FrontierKeeper {
-    fn drop(&mut self) {
-        self.stop();
-        if let Some(running) = self.running.take() {
-            // It ends after its present episode.
-            let _ = running.thread.join();
-        }
     }
 }
 
