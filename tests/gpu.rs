@@ -11,19 +11,22 @@ mod common;
 
 use std::future::Future;
 use std::io::Read as _;
+use std::ops::ControlFlow;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use burn::tensor::Device;
 use eframe::egui::{self, Color32, Rect, Shape, pos2};
 use eframe::egui_wgpu;
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable as _;
 use foresight::lab::device::self_test::{CHECKS, agrees, relative_difference};
+use foresight::lab::open::{self, OpenedModel};
 use foresight::lab::{DeviceChoice, Phase, Scene, device, shipped};
 use foresight::plan::occupancy::MapGrid;
-use foresight::plan::{DurationSearch, Film};
+use foresight::plan::{DurationSearch, Film, Previous, Sampler};
 use foresight::ui::App;
 use foresight::ui::layers::software;
 use foresight::ui::layers::{
@@ -496,9 +499,9 @@ fn software_painting_looks_like_eguis(gpu: &Gpu) -> Result<(), Failed> {
 
 /// Set for the process that computes on burn's wgpu device.
 const PARITY: &str = "FORESIGHT_PARITY";
-/// A software driver compiles some hundred kernels, a minute or two on two
+/// A software driver compiles some hundred kernels, two minutes on two quiet
 /// cores. One that hangs must not hold up the tests for ever.
-const PARITY_SECS: u64 = 400;
+const PARITY_SECS: u64 = 600;
 
 fn a_gpu_takes_over(_: &Gpu) -> Result<(), Failed> {
     let mut child = Command::new(std::env::current_exe()?)
@@ -539,6 +542,8 @@ mod parity {
 
     pub fn run() -> ExitCode {
         let started = Instant::now();
+        let kept = tempfile::tempdir().unwrap();
+        assert!(device::caches::keep_measurements_in(kept.path()), "something computed before");
         let chosen = match device::choose(DeviceChoice::Gpu) {
             Ok(chosen) => chosen,
             Err(error) => {
@@ -556,8 +561,17 @@ mod parity {
             all_agree &= agrees(difference);
         }
         let started = Instant::now();
+        every_sampler_takes_the_cpus_way(&chosen.device);
+        println!("samplers: {:.1} s", started.elapsed().as_secs_f32());
+        let started = Instant::now();
         a_person_chooses_the_gpu_cancels_and_chooses_it_again();
         println!("the window: {:.1} s", started.elapsed().as_secs_f32());
+        let bytes: u64 = std::fs::read_dir(kept.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().metadata().unwrap().len())
+            .sum();
+        println!("kept: {bytes} bytes");
+        assert!(bytes > 0, "nothing that was measured is kept");
         if all_agree { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
@@ -587,15 +601,56 @@ mod parity {
         app.live.complete().unwrap().clone()
     }
 
-    fn a_person_chooses_the_gpu_cancels_and_chooses_it_again() {
+    /// A small network with random weights, and few plans.
+    fn small_scene() -> Scene {
         let mut scene = Scene::parse(shipped::find("maze2d-umaze-diffuser").unwrap().text).unwrap();
         scene.model.set_weights(None);
         scene.model.diffuser_mut().unwrap().waypoints = Some(16);
         scene.model.diffuser_mut().unwrap().multipliers = Some(vec![1, 2]);
+        scene.model.diffuser_mut().unwrap().diffusion_steps = Some(16);
         scene.plan.search = DurationSearch::Grid;
         scene.plan.durations = 8;
         scene.plan.candidates_per_duration = 2;
         scene.plan.denoising_steps = 3;
+        scene
+    }
+
+    /// Whole chains, which stay on the device from noise to the end, with
+    /// earlier plans that join on the way.
+    fn every_sampler_takes_the_cpus_way(gpu: &Device) {
+        let scene = small_scene();
+        let opened = [&Device::flex(), gpu].map(|device| open::open(&scene, None, device).unwrap());
+        let planners = opened.each_ref().map(|opened| match &opened.model {
+            OpenedModel::Diffuser(planner) => planner,
+            _ => panic!("a Diffuser"),
+        });
+        let spec = opened[0].environment.spec();
+        for sampler in [Sampler::Ddim, Sampler::DpmSolver, Sampler::Ddpm] {
+            let mut request = open::stage_request(&scene, spec);
+            request.settings.sampler = sampler;
+            let mut on_step = |_: &Film| ControlFlow::Continue(());
+            let cold = Arc::new(request.clone());
+            let first = planners[0].plan(0, Arc::clone(&cold), &mut on_step).unwrap().unwrap();
+            request.previous = Previous::of_film(&first, 0.0).map(Arc::new);
+            request.settings.warm_steps = 2;
+            for request in [cold, Arc::new(request)] {
+                let films = planners.map(|planner| {
+                    planner.plan(0, Arc::clone(&request), &mut on_step).unwrap().unwrap()
+                });
+                assert_eq!(films[0].steps.len(), films[1].steps.len());
+                for (here, there) in films[0].steps.iter().zip(&films[1].steps) {
+                    assert_eq!(here.diffusion_time, there.diffusion_time);
+                    let noisy = relative_difference(&here.noisy, &there.noisy);
+                    let clean = relative_difference(&here.clean, &there.clean);
+                    let worst = noisy.max(clean);
+                    assert!(worst < 0.02, "{sampler:?} at {}: {worst}", here.diffusion_time);
+                }
+            }
+        }
+    }
+
+    fn a_person_chooses_the_gpu_cancels_and_chooses_it_again() {
+        let scene = small_scene();
         let mut window = common::open(common::options(scene), 900.0, |_| {});
         wait(&mut window, "the first plan", |app| app.live.rollout().is_some());
 

@@ -15,195 +15,17 @@
 use std::sync::OnceLock;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use serde::{Deserialize, Serialize};
 
 use super::ModelError;
 use super::buckets::Buckets;
-use super::guide::{GuideConfig, ReturnGuide};
-use super::inpainting::Inpainting;
-use super::learner::decayed;
+use super::guide::ReturnGuide;
+use super::reading;
 use super::schedule::Schedule;
-use crate::data::{Duration, LimitsNormalizer, WindowConfig};
-use crate::nn::temporal_unet::{HostUnet, TemporalUnet, TemporalUnetConfig};
+use crate::data::LimitsNormalizer;
+use crate::nn::temporal_unet::{HostUnet, TemporalUnet};
 
+pub use super::diffuser_config::{DiffuserConfig, Parametrization};
 pub use super::preset::{DiffuserSection, Preset};
-
-/// What the network predicts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Parametrization {
-    /// The clean plan, as the released code does.
-    Clean,
-    /// The noise, as the thesis writes.
-    Noise,
-}
-
-/// Every number of a Diffuser.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DiffuserConfig {
-    /// Where the numbers come from.
-    pub preset: Preset,
-    /// State coordinates per waypoint.
-    pub observation_dim: usize,
-    /// Action coordinates per waypoint; 0 plans states alone.
-    pub action_dim: usize,
-    /// How many leading state coordinates a goal fixes.
-    pub goal_dims: usize,
-    /// Whether the goal fixes the whole last state, at rest.
-    pub fixes_final_state: bool,
-    /// Waypoints per plan in training; a fixed-duration model can plan others.
-    pub waypoints: usize,
-    /// Environment steps a plan spans.
-    pub duration: Duration,
-    /// Width of the U-Net's first level.
-    pub width: usize,
-    /// Width of every level as a multiple of `width`.
-    pub multipliers: Vec<usize>,
-    /// Diffusion times T.
-    pub diffusion_steps: usize,
-    /// What the network predicts.
-    pub parametrization: Parametrization,
-    /// Whether predicted clean plans are clipped to the data's limits.
-    pub clip: bool,
-    /// Plans per gradient.
-    pub batch: usize,
-    /// Gradients per optimizer step.
-    pub accumulate: usize,
-    /// Adam's step size.
-    pub learning_rate: f64,
-    /// Whether the step size falls to a twentieth along a half cosine.
-    pub decay_learning_rate: bool,
-    /// Decay of the averaged weights that plan.
-    pub ema_decay: f32,
-    /// Optimizer steps between updates of the average.
-    pub ema_every: usize,
-    /// Until this step the average is a copy.
-    pub ema_start: usize,
-    /// Ids of the policies in the data; the environment's own behavior if
-    /// there is none.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub policies: Vec<String>,
-    /// The predictor of returns, if there is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub guide: Option<GuideConfig>,
-}
-
-impl DiffuserConfig {
-    /// Numbers per waypoint.
-    pub fn dims(&self) -> usize {
-        self.action_dim + self.observation_dim
-    }
-
-    /// Whether the network is told how long the plan takes.
-    pub fn takes_duration(&self) -> bool {
-        matches!(self.duration, Duration::LogUniform { .. })
-    }
-
-    /// Shortest and longest duration in environment steps.
-    pub fn duration_range(&self) -> [f32; 2] {
-        self.duration.range()
-    }
-
-    /// Take over what may change while training goes on.
-    pub(super) fn take_live(&mut self, other: &Self) {
-        self.batch = other.batch;
-        self.learning_rate = other.learning_rate;
-    }
-
-    /// Adam's step size once `progress`, from 0 to 1, of the budget is spent.
-    pub fn learning_rate_at(&self, progress: f64) -> f64 {
-        if !self.decay_learning_rate {
-            return self.learning_rate;
-        }
-        decayed(self.learning_rate, progress)
-    }
-
-    /// The network's sizes.
-    pub fn network(&self) -> TemporalUnetConfig {
-        TemporalUnetConfig {
-            channels: self.dims(),
-            width: self.width,
-            multipliers: self.multipliers.clone(),
-            with_duration: self.takes_duration(),
-        }
-    }
-
-    /// The windows it trains on.
-    pub fn windows(&self) -> WindowConfig {
-        WindowConfig {
-            waypoints: self.waypoints,
-            duration: self.duration,
-            actions: self.action_dim > 0,
-        }
-    }
-
-    /// # Errors
-    /// Numbers no network can have, with what would do.
-    pub fn validate(&self) -> Result<(), ModelError> {
-        let refuse = |message: String| Err(ModelError::Config(message));
-        let multiple = self.network().length_multiple();
-        if self.multipliers.is_empty() || self.multipliers.len() > 6 {
-            return refuse("multipliers must have 1 to 6 entries".into());
-        }
-        if self.multipliers.iter().any(|m| *m == 0 || *m > 32) {
-            return refuse("every multiplier must be 1 to 32".into());
-        }
-        if self.waypoints < 2 * multiple
-            || self.waypoints > 4096
-            || !self.waypoints.is_multiple_of(multiple)
-        {
-            let found = self.waypoints;
-            return refuse(format!(
-                "{found} waypoints; use a multiple of {multiple} from {} to 4096",
-                2 * multiple
-            ));
-        }
-        let [min, max] = self.duration_range();
-        if !(min >= 2.0 && min <= max && max <= 100_000.0) {
-            return refuse(format!(
-                "a duration of {min} to {max} steps; use 2 to 100000, shortest first"
-            ));
-        }
-        if !(1..=1000).contains(&self.diffusion_steps) {
-            return refuse(format!("{} diffusion steps; use 1 to 1000", self.diffusion_steps));
-        }
-        if !(1..=4096).contains(&self.batch) {
-            return refuse(format!("a batch of {}; use 1 to 4096", self.batch));
-        }
-        if !(self.learning_rate > 0.0 && self.learning_rate <= 1.0) {
-            return refuse(format!(
-                "a learning rate of {}; use a number in (0, 1]",
-                self.learning_rate
-            ));
-        }
-        if let Some(guide) = &self.guide {
-            guide.validate()?;
-            if self.takes_duration() {
-                return refuse(
-                    "a guide needs plans of one fixed duration; use the quick-fixed preset".into(),
-                );
-            }
-        }
-        Ok(())
-    }
-
-    /// Environment steps from one waypoint to the next, in training.
-    pub fn stride(&self) -> f32 {
-        let [steps, _] = self.duration_range();
-        steps / self.waypoints.saturating_sub(1).max(1) as f32
-    }
-
-    /// What is known of a plan of `waypoints`: the first state, and the goal
-    /// at the end. Values in normalized units.
-    pub fn endpoints(&self, waypoints: usize, first: &[f32], last: &[f32]) -> Inpainting {
-        let mut known = Inpainting::new(waypoints, self.dims());
-        known.fix(0, self.action_dim, first);
-        let fixed = if self.fixes_final_state { self.observation_dim } else { self.goal_dims };
-        known.fix(waypoints - 1, self.action_dim, &last[..fixed.min(last.len())]);
-        known
-    }
-}
 
 /// A trained Diffuser, ready to denoise.
 pub struct Diffuser {
@@ -220,6 +42,15 @@ pub struct Diffuser {
     buckets: Buckets,
 }
 
+/// One of a Diffuser's networks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// The one that learned from data, to denoise from any time.
+    Teacher,
+    /// The one that was distilled from it, to jump to the end of the chain.
+    Student,
+}
+
 /// A network and, for plans, the same on the host with packed weights.
 struct Denoiser {
     network: TemporalUnet,
@@ -232,26 +63,8 @@ impl Denoiser {
         Self { network, host: OnceLock::new() }
     }
 
-    /// `x` `[plans, waypoints, dims]` to the same shape.
-    fn forward(
-        &self,
-        x: &[f32],
-        shape: [usize; 3],
-        t: usize,
-        durations: &[f32],
-        device: &Device,
-    ) -> Result<Vec<f32>, ModelError> {
-        let times = vec![t as f32; durations.len()];
-        if let Some(host) = self.host.get_or_init(|| self.network.on_host()) {
-            return Ok(host.forward(x, &times, durations));
-        }
-        let x = Tensor::<3>::from_data(TensorData::new(x.to_vec(), shape), device);
-        self.network
-            .forward(x, &times, durations)
-            .try_into_data()
-            .map_err(|error| ModelError::Device(error.to_string()))?
-            .try_to_vec::<f32>()
-            .map_err(|error| ModelError::Device(format!("{error:?}")))
+    fn host(&self) -> Option<&HostUnet> {
+        self.host.get_or_init(|| self.network.on_host()).as_ref()
     }
 }
 
@@ -276,6 +89,11 @@ impl Diffuser {
         self.buckets = buckets;
         self.guide = self.guide.map(|guide| guide.with_buckets(buckets));
         self
+    }
+
+    /// Where its networks are.
+    pub fn device(&self) -> &Device {
+        &self.device
     }
 
     /// How its batches are filled up.
@@ -316,6 +134,20 @@ impl Diffuser {
         &self.network.network
     }
 
+    /// Whether its networks run on the host, where slices are at home.
+    pub fn is_on_host(&self) -> bool {
+        self.network.host().is_some()
+    }
+
+    /// Numbers as a batch on its device, `[plans, waypoints, dims]`, filled up
+    /// to one of the device's sizes.
+    pub fn upload(&self, mut plans: Vec<f32>, waypoints: usize) -> Tensor<3> {
+        let size = waypoints * self.config.dims();
+        self.buckets.fill(&mut plans, size);
+        let shape = [plans.len() / size.max(1), waypoints, self.config.dims()];
+        Tensor::from_data(TensorData::new(plans, shape), &self.device)
+    }
+
     /// The clean plans tau_theta(x_t, t), `[plans, waypoints, dims]` in and
     /// out, normalized; one duration per plan.
     ///
@@ -328,15 +160,7 @@ impl Diffuser {
         t: usize,
         durations: &[f32],
     ) -> Result<Vec<f32>, ModelError> {
-        let mut clean = self.forward(&self.network, noisy, waypoints, t, durations)?;
-        if self.config.parametrization == Parametrization::Noise {
-            let (signal, noise) = self.schedule.levels(t);
-            for (clean, noisy) in clean.iter_mut().zip(noisy) {
-                *clean = (noisy - noise * *clean) / signal;
-            }
-        }
-        self.clip(&mut clean);
-        Ok(clean)
+        self.predict(Which::Teacher, noisy, waypoints, t, durations)
     }
 
     /// Where the distilled network sees the chain end that is at x_t, in the
@@ -351,40 +175,84 @@ impl Diffuser {
         t: usize,
         durations: &[f32],
     ) -> Result<Vec<f32>, ModelError> {
-        let student = self.student.as_ref().ok_or_else(|| {
-            ModelError::Query(
-                "these weights hold no distilled network; run `foresight distill` on the scene \
-                 or choose another sampler"
-                    .into(),
-            )
-        })?;
-        let mut end = self.forward(student, noisy, waypoints, t, durations)?;
-        self.clip(&mut end);
-        Ok(end)
+        self.predict(Which::Student, noisy, waypoints, t, durations)
     }
 
-    fn forward(
+    /// What `which` network predicts of plans, wherever it is.
+    ///
+    /// # Errors
+    /// No distilled network, or a lost device.
+    pub fn predict(
         &self,
-        network: &Denoiser,
+        which: Which,
         noisy: &[f32],
         waypoints: usize,
         t: usize,
         durations: &[f32],
     ) -> Result<Vec<f32>, ModelError> {
+        let Some(host) = self.denoiser(which)?.host() else {
+            let x = self.upload(noisy.to_vec(), waypoints);
+            let mut found = reading::read(self.predict_there(which, x, t, durations)?)?;
+            found.truncate(noisy.len());
+            return Ok(found);
+        };
         let (mut rows, mut durations) = (noisy.to_vec(), durations.to_vec());
         self.buckets.fill(&mut rows, waypoints * self.config.dims());
         self.buckets.fill(&mut durations, 1);
-        let shape = [durations.len(), waypoints, self.config.dims()];
-        let mut output = network.forward(&rows, shape, t, &durations, &self.device)?;
-        output.truncate(noisy.len());
-        Ok(output)
-    }
-
-    fn clip(&self, clean: &mut [f32]) {
-        if self.config.clip {
-            for value in clean {
-                *value = value.clamp(-1.0, 1.0);
+        let mut found = host.forward(&rows, &vec![t as f32; durations.len()], &durations);
+        found.truncate(noisy.len());
+        if let Some((signal, noise)) = self.predicts_noise(which, t) {
+            for (found, noisy) in found.iter_mut().zip(noisy) {
+                *found = (noisy - noise * *found) / signal;
             }
         }
+        if self.config.clip {
+            found.iter_mut().for_each(|value| *value = value.clamp(-1.0, 1.0));
+        }
+        Ok(found)
+    }
+
+    /// The same of an uploaded batch, which stays on the device; durations of
+    /// the plans that do not fill it up.
+    ///
+    /// # Errors
+    /// No distilled network.
+    pub fn predict_there(
+        &self,
+        which: Which,
+        noisy: Tensor<3>,
+        t: usize,
+        durations: &[f32],
+    ) -> Result<Tensor<3>, ModelError> {
+        let mut durations = durations.to_vec();
+        self.buckets.fill(&mut durations, 1);
+        let times = vec![t as f32; durations.len()];
+        let network = &self.denoiser(which)?.network;
+        let mut found = network.forward(noisy.clone(), &times, &durations);
+        if let Some((signal, noise)) = self.predicts_noise(which, t) {
+            found = (noisy - found * noise) / signal;
+        }
+        Ok(if self.config.clip { found.clamp(-1.0, 1.0) } else { found })
+    }
+
+    fn denoiser(&self, which: Which) -> Result<&Denoiser, ModelError> {
+        let missing = || {
+            ModelError::Query(
+                "these weights hold no distilled network; run `foresight distill` on the scene \
+                 or choose another sampler"
+                    .into(),
+            )
+        };
+        match which {
+            Which::Teacher => Ok(&self.network),
+            Which::Student => self.student.as_ref().ok_or_else(missing),
+        }
+    }
+
+    /// The levels at `t` with which predicted noise becomes a clean plan;
+    /// `None` where the clean plan is what is predicted.
+    fn predicts_noise(&self, which: Which, t: usize) -> Option<(f32, f32)> {
+        let is_noise = self.config.parametrization == Parametrization::Noise;
+        (which == Which::Teacher && is_noise).then(|| self.schedule.levels(t))
     }
 }

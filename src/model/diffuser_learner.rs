@@ -8,7 +8,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 use super::diffuser::{Diffuser, DiffuserConfig, Parametrization};
 use super::guide::take_prefixed;
 use super::guide_learner::{GuideBatch, GuideLearner};
-use super::learner::{HELD_OUT_BATCHES, Learner, LearnerState, read_loss};
+use super::learner::{HELD_OUT_BATCHES, Learner, LearnerState};
+use super::reading::read_one;
 use super::schedule::Schedule;
 use super::{ModelError, ModelNumbers};
 use crate::data::Windows;
@@ -218,7 +219,7 @@ impl Learner for DiffuserLearner {
         let rng = std::mem::replace(&mut self.rng, Rng::stream(0, "held-out batches and noise"));
         let losses = (0..HELD_OUT_BATCHES).map(|_| {
             let batch = self.noised_batch();
-            read_loss(self.loss(&self.average, &device, batch))
+            read_one(self.loss(&self.average, &device, batch))
         });
         let sum: Result<f32, ModelError> = losses.sum();
         self.rng = rng;

@@ -9,6 +9,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use super::ModelError;
 use super::ensemble::{Ensemble, Standard, Transitions};
 use super::learner::decayed;
+use super::reading::read_one;
 use crate::nn::adam::ModuleAdam;
 use crate::nn::init::Initializer;
 use crate::nn::mlp::Mlp;
@@ -180,10 +181,7 @@ impl EnsembleLearner {
         let rate = decayed(self.config.learning_rate, progress);
         self.members = self.optimizer.step(rate, self.members.clone(), grads);
         self.step += 1;
-        let data = losses.inner().try_into_data();
-        let data = data.map_err(|error| ModelError::Device(error.to_string()))?;
-        let total = data.try_to_vec::<f32>().ok().and_then(|values| values.first().copied());
-        let loss = total.unwrap_or(f32::NAN) / self.config.members as f32;
+        let loss = read_one(losses.inner())? / self.config.members as f32;
         if loss.is_finite() { Ok(loss) } else { Err(ModelError::Diverged { step: self.step }) }
     }
 

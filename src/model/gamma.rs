@@ -27,6 +27,7 @@ use crate::nn::spline_flow::{LINE_BOUND, SplineFlow};
 use crate::rng::Rng;
 
 use super::gamma_coordinates::{log_scale, middle, scale};
+use super::reading::Pending;
 
 pub use super::gamma_config::{GammaConfig, Objective, topology};
 pub use super::gamma_coordinates::{base_draws, push_condition, to_flow, wrap_angle};
@@ -231,34 +232,53 @@ impl GammaModel {
             conditions.push(self.condition(query));
         }
         let total = queries.len() * n;
-        let mut samples = Samples::default();
+        let mut chunks = Vec::new();
         for start in (0..total).step_by(MAX_ROWS) {
             let rows = start..(start + MAX_ROWS).min(total);
             let condition: Vec<f32> =
                 rows.clone().flat_map(|row| conditions[row / n].iter().copied()).collect();
             let condition = self.rows(condition);
-            match &self.network {
+            let drawn = match &self.network {
                 GammaNetwork::Flow(flow) => {
-                    let dims = self.config.state.len();
                     let base = base_draws(&self.config, rows.len(), rng);
-                    let (x, log_density) = flow.sample(self.tensor(base, dims), condition);
-                    samples.states.extend(self.state_of(&read(x, rows.len() * dims)?));
-                    let scale = self.log_scale();
-                    let log_density = read(log_density, rows.len())?;
-                    samples.log_density.extend(log_density.iter().map(|l| l + scale));
+                    let base = self.tensor(base, self.config.state.len());
+                    let (x, log_density) = flow.sample(base, condition);
+                    Tensor::cat(vec![x, log_density], 1)
                 }
                 GammaNetwork::Gan(gan) => {
                     let latent = self.config.gan().latent;
                     let noise = self.tensor(rng.normals(rows.len() * latent), latent);
-                    let features = gan.generate(noise, condition);
-                    let [_, width] = features.dims();
-                    let features = read(features, rows.len() * width)?;
-                    let points = gan.points_of(&features, LINE_BOUND / 2.0);
-                    samples.states.extend(self.state_of(&points));
+                    gan.generate(noise, condition)
                 }
-            }
+            };
+            chunks.push(Chunk::begin(drawn, rows.len())?);
+        }
+        let mut samples = Samples::default();
+        for chunk in chunks {
+            self.take_drawn(chunk, &mut samples)?;
         }
         Ok(samples)
+    }
+
+    /// Append drawn rows: what flows or a GAN give, as states.
+    fn take_drawn(&self, chunk: Chunk, samples: &mut Samples) -> Result<(), ModelError> {
+        let width = chunk.width;
+        let numbers = chunk.read()?;
+        match &self.network {
+            GammaNetwork::Flow(_) => {
+                let scale = self.log_scale();
+                for row in numbers.chunks_exact(width) {
+                    let (point, log_density) = row.split_at(width - 1);
+                    samples.states.extend(self.state_of(point));
+                    samples.log_density.extend(log_density.iter().map(|l| l + scale));
+                }
+            }
+            GammaNetwork::Gan(gan) => {
+                let points = gan.points_of(&numbers, LINE_BOUND / 2.0);
+                samples.states.extend(self.state_of(&points));
+            }
+        }
+        Ok(())
     }
 
     /// ln of the density at `points`, `[points, dims]`, per unit of state
@@ -283,14 +303,14 @@ impl GammaModel {
         let condition = self.condition(query);
         let scale = log_scale(leading);
         let flow = self.flow()?;
-        let mut found = Vec::with_capacity(points.len() / dims);
+        let mut chunks = Vec::new();
         for points in points.chunks(MAX_ROWS * dims) {
             let rows = points.len() / dims;
             let x = self.tensor(to_flow(leading, points), dims);
             let log_density = flow.log_density(x, self.rows(condition.repeat(rows)));
-            found.extend(read(log_density, rows)?.iter().map(|value| value + scale));
+            chunks.push(Chunk::begin(log_density, rows)?);
         }
-        Ok(found)
+        log_densities(chunks, scale)
     }
 
     /// ln of the density at one point per query.
@@ -305,7 +325,7 @@ impl GammaModel {
         let dims = self.config.state.len();
         let scale = self.log_scale();
         let flow = self.flow()?;
-        let mut found = Vec::with_capacity(queries.len());
+        let mut chunks = Vec::new();
         for (queries, points) in queries.chunks(MAX_ROWS).zip(points.chunks(MAX_ROWS * dims)) {
             let mut condition = Vec::new();
             for query in queries {
@@ -314,9 +334,9 @@ impl GammaModel {
             }
             let x = self.tensor(to_flow(&self.config.state, points), dims);
             let log_density = flow.log_density(x, self.rows(condition));
-            found.extend(read(log_density, queries.len())?.iter().map(|value| value + scale));
+            chunks.push(Chunk::begin(log_density, queries.len())?);
         }
-        Ok(found)
+        log_densities(chunks, scale)
     }
 
     /// What the network is told.
@@ -355,13 +375,33 @@ impl GammaModel {
     }
 }
 
-/// The first `wanted` numbers; what follows was there to fill the batch.
-fn read(tensor: Tensor<2>, wanted: usize) -> Result<Vec<f32>, ModelError> {
-    let mut values = tensor
-        .try_into_data()
-        .map_err(|error| ModelError::Device(error.to_string()))?
-        .try_to_vec::<f32>()
-        .map_err(|error| ModelError::Device(format!("{error:?}")))?;
-    values.truncate(wanted);
-    Ok(values)
+/// Rows that go through the network at once, on their way back.
+struct Chunk {
+    numbers: Pending,
+    rows: usize,
+    width: usize,
+}
+
+impl Chunk {
+    /// Begin to read the first `rows`; what follows was there to fill the
+    /// batch.
+    fn begin(tensor: Tensor<2>, rows: usize) -> Result<Self, ModelError> {
+        let [_, width] = tensor.dims();
+        Ok(Self { numbers: Pending::of(tensor)?, rows, width })
+    }
+
+    fn read(self) -> Result<Vec<f32>, ModelError> {
+        let mut numbers = self.numbers.read()?;
+        numbers.truncate(self.rows * self.width);
+        Ok(numbers)
+    }
+}
+
+/// Densities of flows as those of state space.
+fn log_densities(chunks: Vec<Chunk>, scale: f32) -> Result<Vec<f32>, ModelError> {
+    let mut found = Vec::new();
+    for chunk in chunks {
+        found.extend(chunk.read()?.into_iter().map(|value| value + scale));
+    }
+    Ok(found)
 }

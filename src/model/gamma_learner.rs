@@ -9,7 +9,8 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData, activation};
 
 use super::gamma::{self, GammaConfig, GammaModel, GammaNetwork, Objective};
-use super::learner::{HELD_OUT_BATCHES, Learner, LearnerState, read_loss};
+use super::learner::{HELD_OUT_BATCHES, Learner, LearnerState};
+use super::reading::read_one;
 use super::{ModelError, ModelNumbers};
 use crate::data::Stretches;
 use crate::env::MarkovPolicy;
@@ -221,7 +222,7 @@ impl Learner for GammaLearner {
         let rng = std::mem::replace(&mut self.rng, Rng::stream(0, "held-out batches and noise"));
         let losses = (0..HELD_OUT_BATCHES).map(|_| {
             let batch = self.batch()?;
-            read_loss(self.flow_loss(&flow, &batch, &device)?)
+            read_one(self.flow_loss(&flow, &batch, &device)?)
         });
         let sum: Result<f32, ModelError> = losses.sum();
         (self.stretches, self.rng) = (stretches, rng);

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::ModelError;
 use super::buckets::Buckets;
 use super::diffuser::DiffuserConfig;
+use super::reading::read;
 use crate::nn::temporal_encoder::TemporalEncoder;
 use crate::nn::temporal_unet::TemporalUnetConfig;
 use crate::nn::weights::{self, NamedTensors, WeightsError};
@@ -161,8 +162,8 @@ impl ReturnGuide {
         &self.config
     }
 
-    fn forward(&self, x: Tensor<3>, waypoints: usize, t: usize) -> Tensor<1> {
-        let [plans, ..] = x.dims();
+    fn forward(&self, x: Tensor<3>, t: usize) -> Tensor<1> {
+        let [plans, waypoints, _] = x.dims();
         let weights = self.config.weights(waypoints, self.stride);
         self.network.forward(x, &vec![t as f32; plans], &weights)
     }
@@ -188,7 +189,7 @@ impl ReturnGuide {
     ) -> Result<Vec<f32>, ModelError> {
         let steps = (self.stride * waypoints.saturating_sub(1) as f32) as i32 + 1;
         let total: f32 = (0..steps).map(|k| self.config.discount.powi(k)).sum();
-        let mut standardized = read(self.forward(self.tensor(plans, waypoints), waypoints, t))?;
+        let mut standardized = read(self.forward(self.tensor(plans, waypoints), t))?;
         standardized.truncate(plans.len() / (waypoints * self.dims).max(1));
         let value = |j: f32| total * (self.scale.mean + self.scale.deviation * j);
         Ok(standardized.into_iter().map(value).collect())
@@ -205,30 +206,25 @@ impl ReturnGuide {
         waypoints: usize,
         t: usize,
     ) -> Result<Vec<f32>, ModelError> {
-        let x = self.tensor(plans, waypoints).require_grad();
-        let gradients = self.forward(x.clone(), waypoints, t).sum().backward();
-        match x.grad(&gradients) {
-            Some(gradient) => {
-                let mut gradient = read(gradient)?;
-                gradient.truncate(plans.len());
-                Ok(gradient)
-            }
-            None => Err(ModelError::Device("it gave no gradient".into())),
-        }
+        let mut gradient = read(self.slopes(self.tensor(plans, waypoints).inner(), t)?)?;
+        gradient.truncate(plans.len());
+        Ok(gradient)
+    }
+
+    /// The same of a whole batch on the guide's device, which stays there.
+    ///
+    /// # Errors
+    /// A lost device.
+    pub fn slopes(&self, plans: Tensor<3>, t: usize) -> Result<Tensor<3>, ModelError> {
+        let x = Tensor::from_inner(plans).require_grad();
+        let gradients = self.forward(x.clone(), t).sum().backward();
+        x.grad(&gradients).ok_or_else(|| ModelError::Device("it gave no gradient".into()))
     }
 }
 
 /// Take what belongs to a guide out of a Diffuser's weights, without prefix.
 pub fn take_prefixed(named: &mut NamedTensors) -> NamedTensors {
     weights::take_prefixed(named, PREFIX)
-}
-
-fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, ModelError> {
-    tensor
-        .try_into_data()
-        .map_err(|error| ModelError::Device(error.to_string()))?
-        .try_to_vec::<f32>()
-        .map_err(|error| ModelError::Device(format!("{error:?}")))
 }
 
 #[cfg(test)]

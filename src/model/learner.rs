@@ -52,13 +52,6 @@ pub trait Learner {
 /// Batches that [`Learner::held_out_loss`] looks at.
 pub(super) const HELD_OUT_BATCHES: usize = 4;
 
-/// A loss on its way to the host.
-pub(super) fn read_loss(loss: Tensor<1>) -> Result<f32, ModelError> {
-    let data = loss.try_into_data().map_err(|error| ModelError::Device(error.to_string()))?;
-    let values = data.try_to_vec::<f32>().ok();
-    Ok(values.and_then(|values| values.first().copied()).unwrap_or(f32::NAN))
-}
-
 /// A step size that falls to a twentieth of `rate` along a half cosine, as
 /// `progress` goes from 0 to 1.
 pub fn decayed(rate: f64, progress: f64) -> f64 {

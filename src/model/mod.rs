@@ -2,6 +2,7 @@
 
 pub mod buckets;
 pub mod diffuser;
+mod diffuser_config;
 pub mod diffuser_learner;
 pub mod ensemble;
 mod ensemble_learner;
@@ -15,12 +16,14 @@ mod guide_learner;
 pub mod inpainting;
 pub mod learner;
 pub mod preset;
+pub mod reading;
 pub mod schedule;
 pub mod student;
 pub mod student_learner;
 pub mod trajectory;
 mod trajectory_config;
 pub mod trajectory_learner;
+pub mod transition;
 
 pub use preset::Preset;
 

@@ -76,18 +76,6 @@ impl Schedule {
         0.5 * (self.abar(t) / (1.0 - self.abar(t))).ln()
     }
 
-    /// Take noisy plans `x` of time t with these clean plans to time s along the
-    /// noise that both imply (DDIM; Song et al. 2021, equation 12 with sigma =
-    /// 0): x_s = sqrt(abar_s) x_0 + sqrt(1 - abar_s) eps.
-    pub fn ddim(&self, t: usize, s: usize, x: &mut [f32], clean: &[f32]) {
-        let (signal, noise) = self.levels(t);
-        let (next_signal, next_noise) = self.levels(s);
-        for (x, clean) in x.iter_mut().zip(clean) {
-            let eps = (*x - signal * clean) / noise;
-            *x = next_signal * clean + next_noise * eps;
-        }
-    }
-
     /// The Gaussian posterior of one ancestral step from t.
     pub fn posterior(&self, t: usize) -> Posterior {
         let before = if t == 0 { 1.0 } else { self.abar(t - 1) };
@@ -200,18 +188,5 @@ mod tests {
         assert_eq!(schedule.trailing(64), schedule.subsequence(64));
         assert_eq!(schedule.trailing(0).len(), 1);
         assert_eq!(schedule.trailing(999).len(), 64);
-    }
-
-    #[test]
-    fn ddim_stays_on_the_line_of_one_clean_plan_and_one_noise() {
-        let schedule = Schedule::cosine(64);
-        let (clean, eps) = (0.4_f32, -1.3_f32);
-        let at = |t| {
-            let (signal, noise) = schedule.levels(t);
-            signal * clean + noise * eps
-        };
-        let mut x = [at(60)];
-        schedule.ddim(60, 17, &mut x, &[clean]);
-        assert!((x[0] - at(17)).abs() < 1e-5);
     }
 }

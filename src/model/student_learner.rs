@@ -7,7 +7,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::diffuser::{Diffuser, Parametrization};
 use super::inpainting::Inpainting;
-use super::learner::{Learner, LearnerState, decayed, read_loss};
+use super::learner::{Learner, LearnerState, decayed};
+use super::reading::read_one;
 use super::schedule::Schedule;
 use super::student::{self, DistillConfig, PREFIX};
 use super::{ModelError, ModelNumbers};
@@ -87,7 +88,7 @@ impl Chains {
         {
             let (mut x, mask) = (of_plan(noisy), of_plan(&self.mask));
             let clean = of_plan(clean);
-            schedule.ddim(times[passed], t, &mut x, &clean);
+            schedule.ddim(times[passed], t).apply(&mut x, &clean, None);
             // What is known is as clean here as everywhere.
             for ((x, clean), mask) in x.iter_mut().zip(&clean).zip(&mask) {
                 *x = if *mask > 0.0 { *x } else { *clean };
@@ -219,7 +220,7 @@ impl StudentLearner {
             apply(&mut clean);
             let noisy = x.clone();
             if let Some(next) = times.get(index + 1) {
-                schedule.ddim(t, *next, &mut x, &clean);
+                schedule.ddim(t, *next).apply(&mut x, &clean, None);
             }
             chains.levels.push([noisy, clean]);
         }
@@ -297,7 +298,7 @@ impl Learner for StudentLearner {
             chains.push_point(schedule, plan, schedule.len() - 1, &mut batch);
         }
         let device = self.device.clone().inner();
-        read_loss(self.loss(&self.average, &device, batch)).map(Some)
+        read_one(self.loss(&self.average, &device, batch)).map(Some)
     }
 
     fn learning_rate_at(&self, progress: f64) -> f64 {

@@ -4,7 +4,8 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 
-use super::learner::{HELD_OUT_BATCHES, Learner, LearnerState, read_loss};
+use super::learner::{HELD_OUT_BATCHES, Learner, LearnerState};
+use super::reading::read_one;
 use super::trajectory::TrajectoryConfig;
 use super::{ModelError, ModelNumbers};
 use crate::data::{TokenBatch, TokenWindows};
@@ -116,7 +117,7 @@ impl Learner for TrajectoryLearner {
         let mut rng = Rng::stream(0, "held-out batches and noise");
         let losses = (0..HELD_OUT_BATCHES).map(|_| {
             let batch = held_out.batch(self.config.batch, &mut rng);
-            read_loss(loss(&self.average, &self.config, &batch, None))
+            read_one(loss(&self.average, &self.config, &batch, None))
         });
         let sum: Result<f32, ModelError> = losses.sum();
         Ok(Some(sum? / HELD_OUT_BATCHES as f32))

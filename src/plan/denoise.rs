@@ -1,20 +1,23 @@
-//! From noise to plans: every sampler over any denoiser, on the host.
+//! From noise to plans: every sampler over any denoiser, wherever the plans
+//! are.
 //!
-//! The arithmetic between two forwards is a few thousand multiplications, so
-//! it runs on plain slices: every step can be published without a read-back,
-//! and the same noise gives the same plan on every device.
+//! The loop knows the order of things and the numbers that depend on the time;
+//! a [`Chain`] does the arithmetic. On the host it runs on plain slices, a few
+//! thousand multiplications between two forwards. On another device plans stay
+//! there from noise to the end, see [`device`].
+
+pub mod device;
+pub mod host;
+mod reads;
 
 use std::ops::ControlFlow;
 
 use super::guide::Guide;
 use super::sampler::Sampler;
 use crate::model::ModelError;
-use crate::model::inpainting::Inpainting;
 use crate::model::schedule::Schedule;
+use crate::model::transition::Transition;
 use crate::rng::Rng;
-
-/// The clean plans for noisy ones at diffusion time t, same shape.
-pub type Denoiser<'a> = dyn FnMut(&[f32], usize) -> Result<Vec<f32>, ModelError> + 'a;
 
 /// One step as it happens: diffusion time, x_t and the predicted clean plans.
 pub struct Step<'a> {
@@ -25,6 +28,9 @@ pub struct Step<'a> {
     /// The prediction with known entries in place.
     pub clean: &'a [f32],
 }
+
+/// Sees every step and may stop the chain.
+pub type OnStep<'a> = dyn FnMut(Step) -> ControlFlow<()> + 'a;
 
 /// Where a chain begins.
 #[derive(Default)]
@@ -43,6 +49,64 @@ pub struct Joining {
     pub noisy: Vec<f32>,
 }
 
+/// What is done with plans, `[plans, waypoints, dims]`, normalized, where they
+/// are.
+pub trait Chain {
+    /// Plans there.
+    type Plans;
+
+    /// Plans from the host, after those that are there already.
+    fn join(&self, plans: Option<Self::Plans>, more: Vec<f32>) -> Self::Plans;
+
+    /// Overwrite what is known.
+    fn fix(&self, plans: Self::Plans) -> Self::Plans;
+
+    /// The clean plans for noisy ones at diffusion time `t`.
+    ///
+    /// # Errors
+    /// A failing model.
+    fn predict(&mut self, noisy: &Self::Plans, t: usize) -> Result<Self::Plans, ModelError>;
+
+    /// Move plans at time `t` along the gradient of their return, times `rate`.
+    ///
+    /// # Errors
+    /// A failing model.
+    fn climb(&mut self, plans: Self::Plans, t: usize, rate: f32)
+    -> Result<Self::Plans, ModelError>;
+
+    /// A step of the chain, all but its fresh noise, see [`Transition::apply`].
+    fn advance(
+        &self,
+        transition: &Transition,
+        noisy: Self::Plans,
+        clean: &Self::Plans,
+        before: Option<Self::Plans>,
+    ) -> Self::Plans;
+
+    /// Add `deviation` times noise from `rng`, drawn plan after plan.
+    fn shake(&self, plans: Self::Plans, deviation: f32, rng: &mut Rng) -> Self::Plans;
+
+    /// Show a step, now or as soon as its numbers have arrived; whether to go
+    /// on.
+    ///
+    /// # Errors
+    /// A lost device.
+    fn show(
+        &mut self,
+        t: usize,
+        noisy: &Self::Plans,
+        clean: &Self::Plans,
+    ) -> Result<ControlFlow<()>, ModelError>;
+
+    /// Show what was not shown yet.
+    ///
+    /// # Errors
+    /// A lost device.
+    fn finish(&mut self) -> Result<ControlFlow<()>, ModelError> {
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
 /// x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps.
 pub fn noised(schedule: &Schedule, t: usize, clean: &[f32], eps: &[f32]) -> Vec<f32> {
     let (signal, noise) = schedule.levels(t);
@@ -51,116 +115,54 @@ pub fn noised(schedule: &Schedule, t: usize, clean: &[f32], eps: &[f32]) -> Vec<
 
 /// Denoise plans from their beginning in `steps` steps, as many as the sampler
 /// takes of them, and let `guide` move them on the way. Steps before anything
-/// has begun are left out.
-/// `on_step` sees every step and may stop the chain; then the answer is `None`.
+/// has begun are left out. `None` if nothing begins or the chain is stopped.
 ///
 /// # Errors
-/// Whatever the denoiser or the guide returns.
-#[expect(clippy::too_many_arguments, reason = "the parts of a sampler, each used once")]
-pub fn denoise(
+/// Whatever the model returns.
+pub fn denoise<C: Chain>(
     schedule: &Schedule,
     (sampler, steps): (Sampler, usize),
-    known: &Inpainting,
-    Beginning { noise: mut x, mut joining }: Beginning,
-    noise: &mut Rng,
-    denoiser: &mut Denoiser,
-    mut guide: Option<Guide>,
-    on_step: &mut dyn FnMut(Step) -> ControlFlow<()>,
-) -> Result<Option<Vec<f32>>, ModelError> {
+    Beginning { noise, mut joining }: Beginning,
+    rng: &mut Rng,
+    guide: Option<Guide>,
+    chain: &mut C,
+) -> Result<Option<C::Plans>, ModelError> {
     let times = sampler.times(schedule, steps);
+    let mut plans = (!noise.is_empty()).then(|| chain.join(None, noise));
     // The clean plans of the step before, and its time.
-    let mut before: Option<(usize, Vec<f32>)> = None;
+    let mut before: Option<(usize, C::Plans)> = None;
     for (index, t) in times.iter().copied().enumerate() {
         if let Some(joining) = joining.take_if(|joining| index + joining.steps >= times.len()) {
-            x.extend(joining.noisy);
+            plans = Some(chain.join(plans, joining.noisy));
         }
-        if x.is_empty() {
-            continue;
-        }
-        known.apply(&mut x);
+        let Some(noisy) = plans.take() else { continue };
+        let mut x = chain.fix(noisy);
         let next = times.get(index + 1).copied();
         let variance = schedule.variance(t, next);
-        if let Some(guide) = &mut guide {
-            guide.at_noisy((t, variance), known, &mut x)?;
+        if let Some(guide) = guide {
+            x = guide.at_noisy((t, variance), chain, x)?;
         }
-        let mut clean = denoiser(&x, t)?;
-        known.apply(&mut clean);
-        if on_step(Step { t, noisy: &x, clean: &clean }).is_break() {
+        let clean = chain.predict(&x, t)?;
+        let clean = chain.fix(clean);
+        if chain.show(t, &x, &clean)?.is_break() {
             return Ok(None);
         }
-        let Some(next) = next else { return Ok(Some(clean)) };
-        match sampler {
-            Sampler::Ddim => schedule.ddim(t, next, &mut x, &clean),
-            Sampler::DpmSolver => {
-                let before = before.as_ref().map(|(r, clean)| (*r, clean.as_slice()));
-                dpm_solver(schedule, (t, next), &mut x, &clean, before);
-            }
-            Sampler::OneStep => renoise(schedule, next, &mut x, &clean, noise),
-            Sampler::Ddpm => ddpm_mean(schedule, t, &mut x, &clean),
-        }
+        let Some(next) = next else {
+            return Ok(chain.finish()?.is_continue().then_some(clean));
+        };
+        let (earlier, before_that) = before.take().unzip();
+        let transition = sampler.transition(schedule, t, next, earlier);
+        x = chain.advance(&transition, x, &clean, before_that);
         before = Some((t, clean));
-        if let Some(guide) = &mut guide {
-            guide.at_mean((t, next, variance), &mut x)?;
+        if let Some(guide) = guide {
+            x = guide.at_mean((t, next, variance), chain, x)?;
         }
-        if sampler == Sampler::Ddpm {
-            let deviation = variance.sqrt() as f32;
-            for x in &mut x {
-                *x += deviation * noise.normal();
-            }
+        if transition.fresh > 0.0 {
+            x = chain.shake(x, transition.fresh, rng);
         }
+        plans = Some(x);
     }
-    known.apply(&mut x);
-    Ok(Some(x))
-}
-
-/// One step of DPM-Solver++ (2M) from t to s (Lu et al. 2022, Algorithm 2, in
-/// the data prediction): the exact solution of the diffusion ODE over the
-/// half-log-SNR lambda = ln(signal / noise), for a clean plan that goes on along
-/// the line through those of the last two steps,
-///
-///   x_s = noise_s / noise_t x_t - signal_s (e^{-h} - 1) D
-///   D   = (1 + 1 / 2r) x_0(t) - 1 / 2r x_0(before)
-///
-/// with h = lambda_s - lambda_t and r the last step's length over h. The first
-/// step has no step before it and is DDIM's. The last one, which ends the chain
-/// on its own clean plan, is of first order, too.
-fn dpm_solver(
-    schedule: &Schedule,
-    (t, s): (usize, usize),
-    x: &mut [f32],
-    clean: &[f32],
-    before: Option<(usize, &[f32])>,
-) {
-    let Some((earlier, before)) = before else { return schedule.ddim(t, s, x, clean) };
-    let h = schedule.half_log_snr(s) - schedule.half_log_snr(t);
-    let last = schedule.half_log_snr(t) - schedule.half_log_snr(earlier);
-    let slope = (h / (2.0 * last)) as f32;
-    let keep = ((1.0 - schedule.abar(s)) / (1.0 - schedule.abar(t))).sqrt() as f32;
-    let take = (-schedule.abar(s).sqrt() * (-h).exp_m1()) as f32;
-    let n = before.len().min(x.len()).min(clean.len());
-    let (x, joined) = x.split_at_mut(n);
-    for ((x, clean), before) in x.iter_mut().zip(clean).zip(before) {
-        *x = keep * *x + take * (clean + slope * (clean - before));
-    }
-    // Plans that have just joined have no step before this one.
-    schedule.ddim(t, s, joined, &clean[n..]);
-}
-
-/// Fresh noise of time s on the clean plans (Song et al. 2023, Algorithm 1).
-fn renoise(schedule: &Schedule, s: usize, x: &mut [f32], clean: &[f32], noise: &mut Rng) {
-    let (signal, level) = schedule.levels(s);
-    for (x, clean) in x.iter_mut().zip(clean) {
-        *x = signal * clean + level * noise.normal();
-    }
-}
-
-/// The mean of q(x_{t-1} | x_t, x_0) (Ho et al. 2020, equation 7).
-fn ddpm_mean(schedule: &Schedule, t: usize, x: &mut [f32], clean: &[f32]) {
-    let posterior = schedule.posterior(t);
-    let (a, b) = (posterior.clean as f32, posterior.noisy as f32);
-    for (x, clean) in x.iter_mut().zip(clean) {
-        *x = a * clean + b * *x;
-    }
+    Ok(None)
 }
 
 #[cfg(test)]

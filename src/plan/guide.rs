@@ -7,8 +7,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::denoise::Chain;
 use crate::model::ModelError;
-use crate::model::inpainting::Inpainting;
 
 /// Where the gradient is taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +57,13 @@ pub struct GuideSettings {
 }
 
 impl GuideSettings {
+    /// How much of the gradient each entry of a plan of `waypoints` and `dims`
+    /// feels, 0 to 1, with the state from `first` on.
+    pub fn shares(&self, waypoints: usize, dims: usize, first: usize) -> Vec<f32> {
+        let share = |waypoint, dim| if dim < first { 1.0 } else { self.share(waypoint) };
+        (0..waypoints * dims).map(|entry| share(entry / dims, entry % dims)).collect()
+    }
+
     /// How much of the gradient a waypoint's state feels, 0 to 1.
     pub fn share(&self, waypoint: usize) -> f32 {
         match self.ramp {
@@ -80,15 +87,11 @@ impl Default for GuideSettings {
     }
 }
 
-/// The gradient of every plan's return at diffusion time t, same shape.
-pub type Gradient<'a> = dyn FnMut(&[f32], usize) -> Result<Vec<f32>, ModelError> + 'a;
-
 /// A guide at work.
+#[derive(Clone, Copy, Debug)]
 pub struct Guide<'a> {
     /// How it guides.
     pub settings: &'a GuideSettings,
-    /// The gradient.
-    pub gradient: &'a mut Gradient<'a>,
 }
 
 impl Guide<'_> {
@@ -96,45 +99,42 @@ impl Guide<'_> {
         self.settings.scale != 0.0 && t >= self.settings.stop_below
     }
 
-    /// Before the forward pass at time t, with the variance of the step.
-    pub(super) fn at_noisy(
-        &mut self,
-        (t, variance): (usize, f64),
-        known: &Inpainting,
-        x: &mut [f32],
-    ) -> Result<(), ModelError> {
-        if self.settings.method == GuideMethod::Noisy && self.acts(t) {
-            for _ in 0..self.settings.steps {
-                self.climb(t, variance, x)?;
-                known.apply(x);
-            }
-        }
-        Ok(())
-    }
-
-    /// At the mean of the plan at time s, which a step from t reached.
-    pub(super) fn at_mean(
-        &mut self,
-        (t, s, variance): (usize, usize, f64),
-        mean: &mut [f32],
-    ) -> Result<(), ModelError> {
-        if self.settings.method == GuideMethod::Mean && self.acts(t) {
-            self.climb(s, variance, mean)?;
-        }
-        Ok(())
-    }
-
-    fn climb(&mut self, t: usize, variance: f64, x: &mut [f32]) -> Result<(), ModelError> {
+    /// What the gradient is multiplied by in a step of this variance.
+    fn rate(&self, variance: f64) -> f32 {
         let weight = match self.settings.weight {
             GuideWeight::Variance => variance,
             GuideWeight::Deviation => variance.sqrt(),
             GuideWeight::One => 1.0,
         };
-        let rate = self.settings.scale * weight as f32;
-        let gradient = (self.gradient)(x, t)?;
-        for (x, slope) in x.iter_mut().zip(gradient) {
-            *x += rate * slope;
+        self.settings.scale * weight as f32
+    }
+
+    /// Before the forward pass at time t, with the variance of the step.
+    pub(super) fn at_noisy<C: Chain>(
+        &self,
+        (t, variance): (usize, f64),
+        chain: &mut C,
+        mut x: C::Plans,
+    ) -> Result<C::Plans, ModelError> {
+        if self.settings.method == GuideMethod::Noisy && self.acts(t) {
+            for _ in 0..self.settings.steps {
+                x = chain.climb(x, t, self.rate(variance))?;
+                x = chain.fix(x);
+            }
         }
-        Ok(())
+        Ok(x)
+    }
+
+    /// At the mean of the plan at time s, which a step from t reached.
+    pub(super) fn at_mean<C: Chain>(
+        &self,
+        (t, s, variance): (usize, usize, f64),
+        chain: &mut C,
+        mean: C::Plans,
+    ) -> Result<C::Plans, ModelError> {
+        if self.settings.method == GuideMethod::Mean && self.acts(t) {
+            return chain.climb(mean, s, self.rate(variance));
+        }
+        Ok(mean)
     }
 }

@@ -12,6 +12,7 @@ mod guide;
 pub mod horizon;
 mod inverse;
 pub mod occupancy;
+mod outcome;
 mod planner;
 mod sampler;
 mod shape;
@@ -20,13 +21,13 @@ mod warm;
 
 pub use candidates::{duration_grid, passes, peak_speed, roughness, score_candidate, select};
 pub use control::{ControlLaw, ControlSettings, Replan, Rollout};
-pub use denoise::{Beginning, Denoiser, Joining, denoise};
+pub use denoise::{Beginning, Joining, denoise};
 pub use film::{
     Candidate, DenoisingStep, DurationSearch, Film, Plan, PlanRequest, PlanSettings, Selection, Via,
 };
 pub use follow::{Pursuit, PursuitEvent};
 pub use guess::guess_duration;
-pub use guide::{Gradient, Guide, GuideMethod, GuideSettings, GuideWeight};
+pub use guide::{Guide, GuideMethod, GuideSettings, GuideWeight};
 pub use planner::Planner;
 pub use sampler::{Sampler, SamplerRow};
 pub use warm::Previous;

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::PlanError;
-use super::candidates::{duration_grid, passes, score_candidate, select};
-use super::denoise::{Beginning, Step, denoise};
-use super::film::{Candidate, DenoisingStep, DurationSearch, Film, Plan, PlanRequest};
-use super::fusing::fuse;
+use super::candidates::{duration_grid, passes, select};
+use super::denoise::device::OnDevice;
+use super::denoise::host::{Answer, OnHost};
+use super::denoise::{Beginning, OnStep, denoise};
+use super::film::{DurationSearch, Film, PlanRequest, PlanSettings};
 use super::guide::Guide;
 use super::warm::WarmSamples;
 use crate::env::{Environment, EnvironmentSpec, StateView, Workspace};
 use crate::model::buckets::Buckets;
-use crate::model::diffuser::Diffuser;
+use crate::model::diffuser::{Diffuser, Which};
 use crate::model::inpainting::Inpainting;
 use crate::rng::Rng;
 
@@ -21,12 +22,22 @@ use crate::rng::Rng;
 /// much as the second; almost no request needs one.
 const MORE_ROUNDS: usize = 3;
 
+/// A chain before it is known where it runs.
+struct ChainOf<'a> {
+    known: &'a Inpainting,
+    waypoints: usize,
+    durations: &'a [f32],
+    beginning: Beginning,
+    rng: &'a mut Rng,
+    on_step: &'a mut OnStep<'a>,
+}
+
 /// Plans with a Diffuser in one environment.
 pub struct Planner {
-    diffuser: Diffuser,
-    workspace: Arc<dyn Workspace>,
+    pub(super) diffuser: Diffuser,
+    pub(super) workspace: Arc<dyn Workspace>,
     pub(super) spec: EnvironmentSpec,
-    view: StateView,
+    pub(super) view: StateView,
 }
 
 impl Planner {
@@ -179,44 +190,55 @@ impl Planner {
             fresh.iter().copied().chain(joined.into_iter().flatten()).collect();
         film.durations = film.durations.iter().chain(&durations).copied().collect();
         let known = self.known(&request, waypoints);
-        let predictor = self.diffuser.guide();
-        let film_dims = film.dims;
-        let mut gradient = |x: &[f32], t: usize| match predictor {
-            Some(guide) => {
-                let mut gradient = guide.gradient(x, waypoints, t)?;
-                let (dims, first) = (film_dims, self.diffuser.config.action_dim);
-                for (row, slope) in gradient.chunks_exact_mut(dims).enumerate() {
-                    let share = settings.guide.share(row % waypoints);
-                    slope[first..].iter_mut().for_each(|slope| *slope *= share);
-                }
-                Ok(gradient)
-            }
-            None => Ok(vec![0.0; x.len()]),
-        };
-        let guide = Guide { settings: &settings.guide, gradient: &mut gradient };
-        let finished = denoise(
-            &self.diffuser.schedule,
-            (settings.sampler, settings.denoising_steps),
-            &known,
-            Beginning { noise, joining },
+        let chain = ChainOf {
+            known: &known,
+            waypoints,
+            durations: &durations,
+            beginning: Beginning { noise, joining },
             rng,
-            &mut |x, t| {
-                // Earlier plans come last and join late.
-                let n = x.len() / (waypoints * film_dims).max(1);
-                let durations = &durations[..n.min(durations.len())];
-                match settings.sampler.row().is_distilled {
-                    true => self.diffuser.predict_end(x, waypoints, t, durations),
-                    false => self.diffuser.predict_clean(x, waypoints, t, durations),
-                }
-            },
-            predictor.is_some().then_some(guide),
-            &mut |step| {
+            on_step: &mut |step| {
                 let before = earlier.get(film.steps.len());
                 film.steps.push(Arc::new(self.publish(&step, before)));
                 on_step(film)
             },
-        )?;
-        Ok(finished.is_some())
+        };
+        self.run(settings, chain)
+    }
+
+    /// Run a chain where the model is; whether it ran to the end.
+    fn run(&self, settings: &PlanSettings, chain: ChainOf) -> Result<bool, PlanError> {
+        let ChainOf { known, waypoints, durations, beginning, rng, on_step } = chain;
+        let diffuser = &self.diffuser;
+        let which = match settings.sampler.row().is_distilled {
+            true => Which::Student,
+            false => Which::Teacher,
+        };
+        let (dims, first) = (diffuser.config.dims(), diffuser.config.action_dim);
+        let shares = settings.guide.shares(waypoints, dims, first);
+        let guide = diffuser.guide().map(|_| Guide { settings: &settings.guide });
+        let sampler = (settings.sampler, settings.denoising_steps);
+        let schedule = &diffuser.schedule;
+        if !diffuser.is_on_host() {
+            let plans = (waypoints, durations);
+            let mut chain = OnDevice::new(diffuser, which, plans, known, shares, on_step)?;
+            return Ok(denoise(schedule, sampler, beginning, rng, guide, &mut chain)?.is_some());
+        }
+        let mut gradient = |x: &[f32], t: usize| match diffuser.guide() {
+            Some(guide) => {
+                let mut slopes = guide.gradient(x, waypoints, t)?;
+                slopes.iter_mut().zip(shares.iter().cycle()).for_each(|(slope, s)| *slope *= s);
+                Ok(slopes)
+            }
+            None => Ok(vec![0.0; x.len()]),
+        };
+        let mut denoiser = |x: &[f32], t: usize| {
+            // Earlier plans come last and join late.
+            let n = x.len() / (waypoints * dims).max(1);
+            diffuser.predict(which, x, waypoints, t, &durations[..n.min(durations.len())])
+        };
+        let gradient = Some(&mut gradient as &mut Answer);
+        let mut chain = OnHost { known, denoiser: &mut denoiser, gradient, on_step };
+        Ok(denoise(schedule, sampler, beginning, rng, guide, &mut chain)?.is_some())
     }
 
     /// The durations of another round: around the shortest scout that passes,
@@ -286,117 +308,5 @@ impl Planner {
             known.fix(at, config.action_dim, &normal(&via.position));
         }
         known
-    }
-
-    /// A step in environment units, after the same step of an earlier round.
-    fn publish(&self, step: &Step, earlier: Option<&Arc<DenoisingStep>>) -> DenoisingStep {
-        let units = |values: &[f32], earlier: Option<&Arc<[f32]>>| -> Arc<[f32]> {
-            let mut values = values.to_vec();
-            self.diffuser.normalizer.unnormalize(&mut values);
-            match earlier {
-                Some(earlier) => earlier.iter().chain(&values).copied().collect(),
-                None => values.into(),
-            }
-        };
-        DenoisingStep {
-            diffusion_time: step.t,
-            noise_level: self.diffuser.schedule.levels(step.t).1,
-            noisy: units(step.noisy, earlier.map(|step| &step.noisy)),
-            clean: units(step.clean, earlier.map(|step| &step.clean)),
-        }
-    }
-
-    /// Judge every candidate of a complete chain.
-    fn judge(&self, film: &mut Film) -> Result<(), PlanError> {
-        let Some(last) = film.steps.last().cloned() else { return Ok(()) };
-        let limit = film.request.settings.speed_limit;
-        film.candidates = (0..film.n_candidates())
-            .map(|candidate| -> Candidate {
-                let duration = film.durations[candidate];
-                if self.spec.goal_dims.is_empty() {
-                    return Candidate::unjudged(duration);
-                }
-                let states: Vec<&[f32]> = (0..film.waypoints)
-                    .map(|waypoint| film.observation(&last.clean, candidate, waypoint))
-                    .collect();
-                let has_velocities = self.spec.has_velocities();
-                let dt_secs = self.spec.dt_secs;
-                score_candidate(&states, duration, dt_secs, limit, &*self.workspace, has_velocities)
-            })
-            .collect();
-        if let Some(guide) = self.diffuser.guide() {
-            let mut plans = last.clean.to_vec();
-            self.diffuser.normalizer.normalize(&mut plans);
-            let returns = guide.returns(&plans, film.waypoints, 0)?;
-            for (candidate, value) in film.candidates.iter_mut().zip(returns) {
-                candidate.predicted_return = Some(value);
-            }
-        }
-        Ok(())
-    }
-
-    /// One sample as a plan: positions and velocities, if it has any, fused
-    /// into one curve, then interpolated to every environment step.
-    fn extract(&self, film: &Film, chosen: usize) -> Option<Plan> {
-        let size = film.waypoints * film.dims;
-        let plans = &film.steps.last()?.clean;
-        let sample = plans.get(chosen * size..(chosen + 1) * size)?;
-        let duration_steps = *film.durations.get(chosen)?;
-        let (mut states, mut actions) = (Vec::new(), Vec::new());
-        for row in sample.chunks_exact(film.dims) {
-            let (action, state) = row.split_at(film.observation_offset);
-            states.push(state.to_vec());
-            actions.push(action.to_vec());
-        }
-        let secs = duration_steps * self.spec.dt_secs / (states.len().max(2) - 1) as f32;
-        if self.spec.has_velocities() {
-            fuse(&mut states, secs);
-        }
-        let plans_actions = film.observation_offset > 0;
-        // Angles are interpolated as pairs, which know no seam.
-        let as_states = |rows: &[Vec<f32>]| -> Vec<Vec<f32>> {
-            rows.iter().map(|row| self.view.state_of(row)).collect()
-        };
-        Some(Plan {
-            states: as_states(&interpolate(&states, duration_steps)),
-            waypoints: as_states(&states),
-            actions: plans_actions.then(|| interpolate(&actions, duration_steps)),
-            dt_secs: self.spec.dt_secs,
-            duration_steps,
-            feasible: film.candidates.get(chosen)?.feasible,
-        })
-    }
-}
-
-/// Rows spread over `duration` steps, linearly interpolated to every whole
-/// step; the last row ends the list.
-pub(super) fn interpolate(rows: &[Vec<f32>], duration: f32) -> Vec<Vec<f32>> {
-    let segments = (rows.len() - 1) as f32;
-    let steps = duration.ceil().max(1.0) as usize;
-    (0..=steps)
-        .map(|step| {
-            let at = (step as f32 / duration.max(1e-6)).min(1.0) * segments;
-            let left = (at.floor() as usize).min(rows.len() - 2);
-            let f = at - left as f32;
-            rows[left].iter().zip(&rows[left + 1]).map(|(a, b)| a + f * (b - a)).collect()
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn interpolation_hits_every_waypoint_and_both_ends() {
-        let rows: Vec<Vec<f32>> = (0..5).map(|i| vec![i as f32, 10.0 - i as f32]).collect();
-        let dense = interpolate(&rows, 12.0);
-        assert_eq!(dense.len(), 13);
-        for i in 0..5 {
-            assert!((dense[3 * i][0] - i as f32).abs() < 1e-5);
-        }
-        let fractional = interpolate(&rows, 10.5);
-        assert_eq!(fractional.len(), 12);
-        assert_eq!(fractional[11], vec![4.0, 6.0]);
     }
 }

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use serde::{Deserialize, Serialize};
 
 use crate::model::schedule::Schedule;
+use crate::model::transition::Transition;
 
 /// How noise becomes a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,14 +83,35 @@ impl Sampler {
         Self::ALL.iter().find(|row| row.sampler == self).unwrap_or(&Self::ALL[0])
     }
 
+    /// The number of steps it takes for `steps`.
+    pub fn held(self, steps: usize) -> usize {
+        let range = &self.row().steps;
+        steps.clamp(*range.start(), *range.end())
+    }
+
     /// The diffusion times it visits in `steps` steps, noise first. Every one
     /// is a forward.
     pub fn times(self, schedule: &Schedule, steps: usize) -> Vec<usize> {
-        let range = &self.row().steps;
-        let steps = steps.clamp(*range.start(), *range.end());
+        let steps = self.held(steps);
         match self {
             Sampler::Ddim | Sampler::Ddpm => schedule.subsequence(steps),
             Sampler::DpmSolver | Sampler::OneStep => schedule.trailing(steps),
+        }
+    }
+
+    /// Its step from time `t` to `s`, after one that began at `before`.
+    pub fn transition(
+        self,
+        schedule: &Schedule,
+        t: usize,
+        s: usize,
+        before: Option<usize>,
+    ) -> Transition {
+        match self {
+            Sampler::Ddim => schedule.ddim(t, s),
+            Sampler::DpmSolver => schedule.dpm_solver(t, s, before),
+            Sampler::OneStep => schedule.renoise(s),
+            Sampler::Ddpm => schedule.ancestral(t),
         }
     }
 }

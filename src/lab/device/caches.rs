@@ -1,16 +1,26 @@
 //! What a GPU compiles and measures, and where it is kept until the next time.
 //!
-//! burn's wgpu runtime keeps nothing on disk: shaders go to the driver as text,
-//! without a pipeline cache, and which kernel is fastest for a shape is
-//! measured anew by every process, because its store is an optional part of
-//! burn that this program is built without. Drivers keep what they compiled in
-//! folders of their own.
+//! Before a GPU computes with a shape the first time, its driver compiles
+//! shaders, and burn times several kernels to find the fastest. Both cost
+//! seconds to minutes once and nothing afterwards if they are kept. Both are
+//! kept in one folder of ours, `$XDG_CACHE_HOME/foresight` or
+//! `~/.cache/foresight`, which may be deleted at any time: drivers are asked
+//! to with environment variables, burn with its configuration.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use cubecl_runtime::config::cache::CacheConfig;
+use cubecl_runtime::config::{CubeClRuntimeConfig, RuntimeConfig as _};
 use serde::{Deserialize, Serialize};
 
 use super::Adapter;
+
+/// The variable that names the folder of a driver's shaders, and whose driver
+/// it is (Mesa's and NVIDIA's lists of environment variables).
+const DRIVERS: [(&str, &str); 2] =
+    [("MESA_SHADER_CACHE_DIR", "Mesa"), ("__GL_SHADER_DISK_CACHE_PATH", "NVIDIA")];
+
+type Variable<'a> = &'a dyn Fn(&str) -> Option<PathBuf>;
 
 /// Something that is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,74 +31,142 @@ pub struct Cache {
     pub place: String,
 }
 
+/// A variable of this process's environment.
+pub(super) fn variable(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).map(PathBuf::from)
+}
+
+/// Our folder; `None` where there is no home to put it in.
+fn folder(variable: Variable) -> Option<PathBuf> {
+    // A relative path is no path (XDG base directory specification).
+    let given = |name: &str| variable(name).filter(|path| path.is_absolute());
+    let base = given("XDG_CACHE_HOME").or_else(|| Some(given("HOME")?.join(".cache")))?;
+    Some(base.join("foresight"))
+}
+
+fn measurements(variable: Variable) -> Option<PathBuf> {
+    Some(folder(variable)?.join("kernels"))
+}
+
+/// Variables to set before the first driver is loaded, for those that are not
+/// set: the folder for its shaders, which exists. A folder that cannot be made
+/// is left out; the driver then uses its own.
+pub fn driver_folders() -> Vec<(&'static str, PathBuf)> {
+    folders_for_drivers(&variable)
+}
+
+fn folders_for_drivers(variable: Variable) -> Vec<(&'static str, PathBuf)> {
+    let Some(folder) = folder(variable).map(|folder| folder.join("shaders")) else {
+        return Vec::new();
+    };
+    if std::fs::create_dir_all(&folder).is_err() {
+        return Vec::new();
+    }
+    let unset = DRIVERS.iter().filter(|(name, _)| variable(name).is_none());
+    unset.map(|(name, _)| (*name, folder.clone())).collect()
+}
+
+/// Have burn keep which kernels are fastest in our folder, and read it from
+/// there. Call it before anything computes; later it changes nothing. Whether
+/// it was in time.
+pub fn keep_measurements() -> bool {
+    measurements(&variable).is_some_and(|folder| keep_measurements_in(&folder))
+}
+
+/// The same in a folder of the caller's.
+pub fn keep_measurements_in(folder: &Path) -> bool {
+    // burn does without a store it cannot open, and measures every time.
+    std::fs::create_dir_all(folder).ok();
+    // What the user's own variables say of burn stays.
+    let mut config = CubeClRuntimeConfig::default().override_from_env();
+    config.environment.path = CacheConfig::Directory(folder.to_owned());
+    // Otherwise every start would leave a record of itself for ever.
+    config.environment.records.keep_sessions = Some(1);
+    CubeClRuntimeConfig::try_set(config)
+}
+
 /// What is kept for these adapters, with the environment's variables.
-pub(super) fn caches(
-    adapters: &[Adapter],
-    variable: &dyn Fn(&str) -> Option<PathBuf>,
-) -> Vec<Cache> {
+pub(super) fn caches(adapters: &[Adapter], variable: Variable) -> Vec<Cache> {
     if adapters.is_empty() {
         return Vec::new();
     }
-    let place = match mesa_folder(variable) {
-        Some(folder) if adapters.iter().any(|adapter| adapter.driver.contains("Mesa")) => {
-            format!("by the driver, in {}", folder.display())
-        }
-        _ => "by the driver, where it keeps them".into(),
+    let of_driver = |(name, maker): &(&str, &str)| {
+        let is_used = adapters.iter().any(|adapter| adapter.driver.contains(maker));
+        variable(name).filter(|_| is_used)
     };
-    let timings = "in memory, until the program ends; the next start measures again";
+    let shaders = match DRIVERS.iter().find_map(of_driver) {
+        Some(folder) => format!("by the driver, in {}", folder.display()),
+        None => "by the driver, where it keeps them".into(),
+    };
+    let kernels = match measurements(variable) {
+        Some(folder) => format!("by burn, in {}", folder.display()),
+        None => "in memory, until the program ends; set HOME to keep it".into(),
+    };
     vec![
-        Cache { what: "compiled shaders".into(), place },
-        Cache { what: "which kernels are fastest".into(), place: timings.into() },
+        Cache { what: "compiled shaders".into(), place: shaders },
+        Cache { what: "which kernels are fastest".into(), place: kernels },
     ]
-}
-
-/// Where Mesa's drivers keep shaders (Mesa's environment variables page).
-fn mesa_folder(variable: &dyn Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
-    const NAME: &str = "mesa_shader_cache";
-    let given = |name: &str| variable(name).filter(|path| path.is_absolute());
-    given("MESA_SHADER_CACHE_DIR")
-        .or_else(|| given("XDG_CACHE_HOME"))
-        .or_else(|| Some(given("HOME")?.join(".cache")))
-        .map(|folder| folder.join(NAME))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn mesa() -> Adapter {
+    fn adapter(driver: &str) -> Adapter {
         Adapter {
-            name: "llvmpipe".into(),
-            kind: "software".into(),
+            name: "a card".into(),
+            kind: "discrete".into(),
             backend: "vulkan".into(),
-            driver: "llvmpipe Mesa 22.3.6".into(),
+            driver: driver.into(),
         }
     }
 
-    fn shaders(variables: &[(&str, &str)], adapter: Adapter) -> String {
-        let variable = |name: &str| {
-            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into())
-        };
-        caches(&[adapter], &variable)[0].place.clone()
+    /// Look variables up in a list.
+    fn of<'a>(list: &'a [(&'a str, &'a Path)]) -> impl Fn(&str) -> Option<PathBuf> + 'a {
+        |name| list.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
     }
 
     #[test]
-    fn the_folder_follows_the_variables_that_the_driver_follows() {
-        let home = ("HOME", "/home/a");
-        assert!(shaders(&[home], mesa()).ends_with("/home/a/.cache/mesa_shader_cache"));
-        let xdg = ("XDG_CACHE_HOME", "/caches");
-        assert!(shaders(&[home, xdg], mesa()).ends_with("/caches/mesa_shader_cache"));
-        let own = ("MESA_SHADER_CACHE_DIR", "/own");
-        assert!(shaders(&[home, xdg, own], mesa()).ends_with("/own/mesa_shader_cache"));
-        // A relative path is no path (XDG base directory specification).
-        let bad = ("XDG_CACHE_HOME", "caches");
-        assert!(shaders(&[home, bad], mesa()).ends_with("/home/a/.cache/mesa_shader_cache"));
+    fn everything_is_kept_in_one_folder_that_follows_the_variables() {
+        let home = ("HOME", Path::new("/home/a"));
+        let place = |list: &[(&str, &Path)]| folder(&of(list));
+        assert_eq!(place(&[home]), Some("/home/a/.cache/foresight".into()));
+        let xdg = ("XDG_CACHE_HOME", Path::new("/caches"));
+        assert_eq!(place(&[home, xdg]), Some("/caches/foresight".into()));
+        let bad = ("XDG_CACHE_HOME", Path::new("caches"));
+        assert_eq!(place(&[home, bad]), Some("/home/a/.cache/foresight".into()));
+        assert_eq!(place(&[]), None);
     }
 
     #[test]
-    fn of_other_drivers_and_without_a_gpu_nothing_is_claimed() {
-        let other = Adapter { driver: "NVIDIA 580".into(), ..mesa() };
-        assert!(!shaders(&[("HOME", "/home/a")], other).contains('/'));
-        assert!(caches(&[], &|_| None).is_empty());
+    fn drivers_get_a_folder_that_exists_unless_the_user_gave_them_another() {
+        let base = tempfile::tempdir().unwrap();
+        let home = ("XDG_CACHE_HOME", base.path());
+        let found = folders_for_drivers(&of(&[home]));
+        assert_eq!(found.len(), DRIVERS.len());
+        assert!(found.iter().all(|(_, folder)| folder.is_dir() && folder.starts_with(base.path())));
+        let given = (DRIVERS[0].0, Path::new("/own"));
+        let found = folders_for_drivers(&of(&[home, given]));
+        assert_eq!(found.iter().map(|(name, _)| *name).collect::<Vec<_>>(), [DRIVERS[1].0]);
+        // Where nothing can be written, drivers are left alone.
+        let file = base.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        assert!(folders_for_drivers(&of(&[("XDG_CACHE_HOME", &file)])).is_empty());
+    }
+
+    #[test]
+    fn people_are_told_the_place_of_the_driver_they_have_and_of_no_other() {
+        let list = [
+            ("HOME", Path::new("/home/a")),
+            ("MESA_SHADER_CACHE_DIR", Path::new("/mesa")),
+            ("__GL_SHADER_DISK_CACHE_PATH", Path::new("/nvidia")),
+        ];
+        let shaders = |driver| caches(&[adapter(driver)], &of(&list))[0].place.clone();
+        assert!(shaders("llvmpipe Mesa 22.3.6").ends_with("/mesa"));
+        assert!(shaders("NVIDIA 580.65").ends_with("/nvidia"));
+        assert!(!shaders("MoltenVK 1.2").contains('/'));
+        let kernels = &caches(&[adapter("any")], &of(&list))[1].place;
+        assert!(kernels.ends_with("/home/a/.cache/foresight/kernels"), "{kernels}");
+        assert!(caches(&[], &of(&list)).is_empty());
     }
 }

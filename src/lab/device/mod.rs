@@ -211,7 +211,7 @@ pub fn examine(test_software: bool) -> DeviceReport {
         Err(reason) => ("cpu", reason),
     };
     let missing = missing(&adapters);
-    let caches = caches::caches(&adapters, &|name| std::env::var_os(name).map(Into::into));
+    let caches = caches::caches(&adapters, &caches::variable);
     DeviceReport { adapters, self_test, choice: choice.to_owned(), reason, caches, missing }
 }
 

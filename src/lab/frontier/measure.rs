@@ -173,7 +173,7 @@ impl Work<'_> {
                 let forwards = self.forwards(sampler, steps)?;
                 let known =
                     ways.iter().any(|way| way.sampler == sampler && way.forwards == forwards);
-                let way = Way { sampler, steps, warm_steps: 0, forwards };
+                let way = Way { sampler, steps: forwards, warm_steps: 0, forwards };
                 if !known && self.can(way)? {
                     ways.push(way);
                 }

@@ -85,7 +85,8 @@ impl Point {
     /// Whether a scene plans this way.
     pub fn is_of(&self, scene: &Scene, replans: bool) -> bool {
         let plan = &scene.plan;
-        let same = plan.sampler == self.sampler && plan.denoising_steps == self.steps;
+        let held = |steps| self.sampler.held(steps);
+        let same = plan.sampler == self.sampler && held(plan.denoising_steps) == held(self.steps);
         let by_clock = scene.control.replan == Replan::EveryNSteps;
         same && (!replans || (by_clock && plan.warm_steps == self.warm_steps))
     }

@@ -13,10 +13,14 @@ const MAX_BYTES: u64 = 1024 * 1024;
 const FOLDER: &str = "frontier";
 
 /// What travels inside the program, by the name of the weights.
-const RECORDED: &[(&str, &str)] = &[(
-    "maze2d-large-diffuser",
-    include_str!("../../../assets/frontier/maze2d-large-diffuser.json"),
-)];
+const RECORDED: &[(&str, &str)] = &[
+    ("maze2d-umaze-diffuser", include_str!("../../../assets/frontier/maze2d-umaze-diffuser.json")),
+    (
+        "maze2d-medium-diffuser",
+        include_str!("../../../assets/frontier/maze2d-medium-diffuser.json"),
+    ),
+    ("maze2d-large-diffuser", include_str!("../../../assets/frontier/maze2d-large-diffuser.json")),
+];
 
 /// The record of a scene's weights that travels inside the program. What cannot
 /// be read is none.

@@ -16,6 +16,7 @@ use crate::lab::data_set;
 use crate::lab::scene::Scene;
 use crate::model::ModelError;
 use crate::model::learner::Learner;
+use crate::model::reading::read_one;
 
 /// Longest time between two checkpoints; up to it the time grows with the run,
 /// so that a short run has many and a long one few to write.
@@ -165,9 +166,7 @@ impl<'a> Run<'a> {
     fn report(&mut self, on_event: OnEvent) -> Result<(), TrainError> {
         let Some(sum) = self.sum.take() else { return Ok(()) };
         let steps = std::mem::take(&mut self.steps);
-        let data = sum.try_into_data().map_err(|error| ModelError::Device(error.to_string()))?;
-        let total = data.try_to_vec::<f32>().ok().and_then(|v| v.first().copied());
-        let loss = total.unwrap_or(f32::NAN) / steps as f32;
+        let loss = read_one(sum)? / steps as f32;
         let secs = std::mem::replace(&mut self.reported, Instant::now()).elapsed().as_secs_f64();
         let step = self.learner.step();
         if !loss.is_finite() {

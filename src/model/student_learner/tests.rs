@@ -94,7 +94,7 @@ fn chains_are_the_teachers_own_and_keep_what_is_known() {
         }
     }
     let mut next = noisy.clone();
-    schedule.ddim(15, 7, &mut next, first);
+    schedule.ddim(15, 7).apply(&mut next, first, None);
     let unknown = |at: &usize| chains.mask[*at] > 0.0;
     assert!((0..next.len()).filter(unknown).all(|at| (next[at] - half[at]).abs() < 1e-6));
     // Start and goal are known of every plan, and a point on the way of some.

@@ -13,7 +13,7 @@ use crate::env::Environment;
 use crate::model::trajectory::TrajectoryModel;
 use crate::plan::control::{ControlLaw, ControlSettings};
 use crate::plan::film::Plan;
-use crate::plan::{PlanError, follow, planner};
+use crate::plan::{PlanError, follow, outcome};
 
 /// Ask for an episode.
 #[derive(Clone, Debug, PartialEq)]
@@ -275,7 +275,7 @@ impl Pilot<'_> {
         }
         let held = plan.actions.iter().flat_map(|action| std::iter::repeat_n(action, stride));
         Plan {
-            states: planner::interpolate(&waypoints, duration_steps),
+            states: outcome::interpolate(&waypoints, duration_steps),
             waypoints,
             actions: Some(held.cloned().collect()),
             dt_secs,

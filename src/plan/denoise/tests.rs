@@ -1,7 +1,9 @@
 //! Samplers against what is known of them, and chains that begin late.
 
 use super::super::guide::{GuideMethod, GuideSettings, GuideWeight};
+use super::host::OnHost;
 use super::*;
+use crate::model::inpainting::Inpainting;
 
 /// Plans that are all equal to one number: the optimal denoiser knows it.
 fn run(sampler: Sampler, steps: usize) -> (Vec<f32>, Vec<usize>) {
@@ -11,20 +13,18 @@ fn run(sampler: Sampler, steps: usize) -> (Vec<f32>, Vec<usize>) {
     let mut rng = Rng::stream(1, "test");
     let x = rng.normals(8);
     let mut seen = Vec::new();
-    let plans = denoise(
-        &schedule,
-        (sampler, steps),
-        &known,
-        Beginning { noise: x, joining: None },
-        &mut rng,
-        &mut |x, _| Ok(vec![0.25; x.len()]),
-        None,
-        &mut |step| {
+    let mut chain = OnHost {
+        known: &known,
+        denoiser: &mut |x, _| Ok(vec![0.25; x.len()]),
+        gradient: None,
+        on_step: &mut |step| {
             assert_eq!((step.noisy[0], step.clean[4]), (0.9, 0.9));
             seen.push(step.t);
             ControlFlow::Continue(())
         },
-    );
+    };
+    let beginning = Beginning { noise: x, joining: None };
+    let plans = denoise(&schedule, (sampler, steps), beginning, &mut rng, None, &mut chain);
     (plans.unwrap().unwrap(), seen)
 }
 
@@ -57,8 +57,9 @@ fn solve(schedule: &Schedule, steps: usize, first: f32, denoiser: fn(f32, f32, f
     for pair in times.windows(2) {
         let (signal, noise) = schedule.levels(pair[0]);
         let clean = [denoiser(x[0], signal, noise)];
-        let earlier = before.as_ref().map(|(t, clean): &(usize, [f32; 1])| (*t, &clean[..]));
-        dpm_solver(schedule, (pair[0], pair[1]), &mut x, &clean, earlier);
+        let (earlier, clean_before) = before.unzip();
+        let step = Sampler::DpmSolver.transition(schedule, pair[0], pair[1], earlier);
+        step.apply(&mut x, &clean, clean_before.as_ref().map(|clean: &[f32; 1]| &clean[..]));
         before = Some((pair[0], clean));
     }
     x[0]
@@ -114,23 +115,7 @@ fn the_solver_agrees_with_a_fine_ddim_chain_to_second_order() {
 }
 
 #[test]
-fn the_solver_is_ddim_for_one_step_and_exact_where_nothing_changes() {
-    let schedule = Schedule::cosine(64);
-    let (mut ours, mut theirs) = ([0.7, -0.2], [0.7, -0.2]);
-    dpm_solver(&schedule, (63, 31), &mut ours, &[0.1, 0.2], None);
-    schedule.ddim(63, 31, &mut theirs, &[0.1, 0.2]);
-    assert_eq!(ours, theirs);
-    // A clean plan that stays the same: both are exact, whatever the step.
-    let before: &[f32] = &[0.1, 0.2];
-    dpm_solver(&schedule, (31, 4), &mut ours, &[0.1, 0.2], Some((63, before)));
-    schedule.ddim(31, 4, &mut theirs, &[0.1, 0.2]);
-    assert!(ours.iter().zip(&theirs).all(|(a, b)| (a - b).abs() < 1e-6), "{ours:?} {theirs:?}");
-    // Plans that have just joined have no step before this one.
-    let (mut both, mut alone) = ([0.3, 0.9], [0.9]);
-    dpm_solver(&schedule, (31, 4), &mut both, &[0.1, 0.5], Some((63, &[0.2])));
-    schedule.ddim(31, 4, &mut alone, &[0.5]);
-    assert_eq!(both[1], alone[0]);
-    // A chain of one forward is the same for both.
+fn a_chain_of_one_forward_is_the_same_for_ddim_and_the_solver() {
     assert_eq!(run(Sampler::Ddim, 1), run(Sampler::DpmSolver, 1));
 }
 
@@ -139,20 +124,19 @@ fn the_distilled_sampler_draws_fresh_noise_and_only_between_forwards() {
     let chain = |steps: usize, seed: u64| {
         let schedule = Schedule::cosine(64);
         let mut seen = Vec::new();
-        denoise(
-            &schedule,
-            (Sampler::OneStep, steps),
-            &Inpainting::new(2, 1),
-            Beginning { noise: vec![0.5, -0.5], joining: None },
-            &mut Rng::stream(seed, "test"),
-            &mut |x, _| Ok(x.iter().map(|x| 0.5 * x).collect()),
-            None,
-            &mut |step| {
+        let mut chain = OnHost {
+            known: &Inpainting::new(2, 1),
+            denoiser: &mut |x, _| Ok(x.iter().map(|x| 0.5 * x).collect()),
+            gradient: None,
+            on_step: &mut |step| {
                 seen.push((step.noisy.to_vec(), step.clean.to_vec()));
                 ControlFlow::Continue(())
             },
-        )
-        .unwrap();
+        };
+        let beginning = Beginning { noise: vec![0.5, -0.5], joining: None };
+        let mut rng = Rng::stream(seed, "test");
+        denoise(&schedule, (Sampler::OneStep, steps), beginning, &mut rng, None, &mut chain)
+            .unwrap();
         seen
     };
     assert_eq!(chain(1, 1), chain(1, 2));
@@ -182,19 +166,17 @@ fn warm(
     let noisy = noised(&schedule, times[8 - steps], plan, &eps);
     let noise = rng.normals(fresh * plan.len());
     let mut seen = Vec::new();
-    let plans = denoise(
-        &schedule,
-        (Sampler::Ddim, 8),
-        &Inpainting::new(plan.len(), 1),
-        Beginning { noise, joining: Some(Joining { steps, noisy }) },
-        &mut rng,
-        &mut |x, t| {
+    let mut chain = OnHost {
+        known: &Inpainting::new(plan.len(), 1),
+        denoiser: &mut |x, t| {
             seen.push((x.len() / plan.len(), t));
             Ok(denoiser(x))
         },
-        None,
-        &mut |_| ControlFlow::Continue(()),
-    );
+        gradient: None,
+        on_step: &mut |_| ControlFlow::Continue(()),
+    };
+    let beginning = Beginning { noise, joining: Some(Joining { steps, noisy }) };
+    let plans = denoise(&schedule, (Sampler::Ddim, 8), beginning, &mut rng, None, &mut chain);
     (plans.unwrap().unwrap(), seen)
 }
 
@@ -236,16 +218,14 @@ fn earlier_plans_join_fresh_ones_for_the_last_steps_and_leave_them_as_they_were(
 fn a_stopped_chain_returns_nothing() {
     let schedule = Schedule::cosine(8);
     let mut rng = Rng::stream(1, "test");
-    let stopped = denoise(
-        &schedule,
-        (Sampler::Ddim, 4),
-        &Inpainting::new(2, 1),
-        Beginning { noise: vec![0.0; 2], joining: None },
-        &mut rng,
-        &mut |x, _| Ok(x.to_vec()),
-        None,
-        &mut |_| ControlFlow::Break(()),
-    );
+    let mut chain = OnHost {
+        known: &Inpainting::new(2, 1),
+        denoiser: &mut |x, _| Ok(x.to_vec()),
+        gradient: None,
+        on_step: &mut |_| ControlFlow::Break(()),
+    };
+    let beginning = Beginning { noise: vec![0.0; 2], joining: None };
+    let stopped = denoise(&schedule, (Sampler::Ddim, 4), beginning, &mut rng, None, &mut chain);
     assert_eq!(stopped.unwrap(), None);
 }
 
@@ -256,19 +236,16 @@ fn pulled(sampler: Sampler, settings: &GuideSettings) -> Vec<f32> {
     known.fix(0, 0, &[0.9]);
     let mut rng = Rng::stream(3, "test");
     let x = rng.normals(6);
-    let mut up = |x: &[f32], _| Ok(vec![1.0; x.len()]);
-    let guide = Guide { settings, gradient: &mut up };
-    let plans = denoise(
-        &schedule,
-        (sampler, 6),
-        &known,
-        Beginning { noise: x, joining: None },
-        &mut rng,
+    let mut chain = OnHost {
+        known: &known,
         // Half of what it sees: what a guide did remains visible.
-        &mut |x, _| Ok(x.iter().map(|x| 0.5 * x).collect()),
-        Some(guide),
-        &mut |_| ControlFlow::Continue(()),
-    );
+        denoiser: &mut |x, _| Ok(x.iter().map(|x| 0.5 * x).collect()),
+        gradient: Some(&mut |x, _| Ok(vec![1.0; x.len()])),
+        on_step: &mut |_| ControlFlow::Continue(()),
+    };
+    let beginning = Beginning { noise: x, joining: None };
+    let guide = Some(Guide { settings });
+    let plans = denoise(&schedule, (sampler, 6), beginning, &mut rng, guide, &mut chain);
     plans.unwrap().unwrap()
 }
 
@@ -298,14 +275,19 @@ fn the_thesis_adds_the_scaled_variance_times_the_gradient_to_the_mean() {
     let schedule = Schedule::cosine(20);
     let settings = GuideSettings { scale: 0.7, ..GuideSettings::default() };
     let mut asked = Vec::new();
-    let mut gradient = |x: &[f32], t: usize| {
-        asked.push((x.to_vec(), t));
-        Ok(vec![2.0; x.len()])
+    let mut chain = OnHost {
+        known: &Inpainting::new(2, 1),
+        denoiser: &mut |x, _| Ok(x.to_vec()),
+        gradient: Some(&mut |x, t| {
+            asked.push((x.to_vec(), t));
+            Ok(vec![2.0; x.len()])
+        }),
+        on_step: &mut |_| ControlFlow::Continue(()),
     };
-    let mut guide = Guide { settings: &settings, gradient: &mut gradient };
-    let mut mean = [0.1, -0.2];
+    let guide = Guide { settings: &settings };
     let variance = schedule.posterior(9).variance;
-    guide.at_mean((9, 8, schedule.variance(9, Some(8))), &mut mean).unwrap();
+    let at = (9, 8, schedule.variance(9, Some(8)));
+    let mean = guide.at_mean(at, &mut chain, vec![0.1, -0.2]).unwrap();
     let moved = (0.7 * variance * 2.0) as f32;
     assert!((mean[0] - 0.1 - moved).abs() < 1e-6 && (mean[1] + 0.2 - moved).abs() < 1e-6);
     // J is asked about the mean itself, at its own noise level.
