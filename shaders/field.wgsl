@@ -5,17 +5,6 @@
 // between corners would skip those that lie between. No texture is read, which
 // is what a software renderer pays for most.
 
-struct View {
-    // clip.x = dot(row_x.xy, world) + row_x.z, and the same for y. The fourth
-    // numbers are the color map's and the scale's.
-    row_x: vec4<f32>,
-    row_y: vec4<f32>,
-    // Viewport in pixels, pixels per point, opacity.
-    extent: vec4<f32>,
-}
-
-@group(0) @binding(0) var<uniform> view: View;
-
 struct Cell {
     // World position of two opposite corners.
     @location(0) corners: vec4<f32>,
@@ -34,26 +23,10 @@ fn vs_main(cell: Cell, @builtin(vertex_index) corner: u32) -> Varying {
     let at = vec2(f32(corner >> 1u), f32(corner & 1u));
     let world = mix(cell.corners.xy, cell.corners.zw, at);
     var out: Varying;
-    out.clip = vec4(
-        dot(view.row_x.xy, world) + view.row_x.z,
-        dot(view.row_y.xy, world) + view.row_y.z,
-        0.0,
-        1.0,
-    );
+    out.clip = vec4(clip_from_world(world), 0.0, 1.0);
     out.at = at;
     out.shares = cell.shares;
     return out;
-}
-
-// A least-squares polynomial through viridis (van der Walt, Smith, Firing).
-fn viridis(t: f32) -> vec3<f32> {
-    var c = vec3(-1.14599, 6.78540, 32.12552);
-    c = c * t + vec3(-9.68460, -19.89725, -82.44074);
-    c = c * t + vec3(24.79281, 20.59920, 75.53508);
-    c = c * t + vec3(-15.85845, -8.70732, -28.99461);
-    c = c * t + vec3(2.81211, 0.73641, 2.38741);
-    c = c * t + vec3(-0.21135, 1.38622, 1.18621);
-    return clamp(c * t + vec3(0.27796, 0.00374, 0.33492), vec3(0.0), vec3(1.0));
 }
 
 // Cividis (Nuñez, Anderton, Renslow), which is given as a polynomial.
@@ -78,7 +51,7 @@ fn scaled(share: f32) -> f32 {
     return max(1.0 + log2(max(share, 1e-6)) / 9.9657843, 0.0);
 }
 
-// Straight alpha in, premultiplied out, in the gamma space egui blends in.
+// Straight alpha in, premultiplied out.
 fn shade(in: Varying) -> vec4<f32> {
     let edge = mix(in.shares.xy, in.shares.zw, vec2(in.at.x));
     let share = mix(edge.x, edge.y, in.at.y);
@@ -92,22 +65,4 @@ fn shade(in: Varying) -> vec4<f32> {
     }
     let alpha = color.a * view.extent.w;
     return vec4(color.rgb * alpha, alpha);
-}
-
-@fragment
-fn fs_gamma(in: Varying) -> @location(0) vec4<f32> {
-    return shade(in);
-}
-
-// For surfaces that apply the sRGB curve themselves.
-@fragment
-fn fs_linear(in: Varying) -> @location(0) vec4<f32> {
-    let color = shade(in);
-    let straight = color.rgb / max(color.a, 1e-5);
-    let linear = select(
-        pow((straight + 0.055) / 1.055, vec3(2.4)),
-        straight / 12.92,
-        straight < vec3(0.04045),
-    );
-    return vec4(linear * color.a, color.a);
 }

@@ -3,16 +3,6 @@
 // One instance is one point and becomes a triangle around its disk: half the
 // triangles of a quad, and a software renderer pays by the triangle.
 
-struct View {
-    // clip.x = dot(row_x.xy, world) + row_x.z, and the same for y.
-    row_x: vec4<f32>,
-    row_y: vec4<f32>,
-    // Viewport in pixels, pixels per point, opacity.
-    extent: vec4<f32>,
-}
-
-@group(0) @binding(0) var<uniform> view: View;
-
 struct Particle {
     @location(0) position: vec2<f32>,
     @location(1) color: vec4<f32>,
@@ -31,10 +21,7 @@ fn vs_main(particle: Particle, @builtin(vertex_index) corner: u32) -> Varying {
     // The corners of an equilateral triangle around the unit disk.
     let x = select(select(-1.7320508, 1.7320508, corner == 1u), 0.0, corner == 2u);
     let disk = vec2(x, select(-1.0, 2.0, corner == 2u));
-    let center = vec2(
-        dot(view.row_x.xy, particle.position) + view.row_x.z,
-        dot(view.row_y.xy, particle.position) + view.row_y.z,
-    );
+    let center = clip_from_world(particle.position);
     let reach = particle.radius * view.extent.z * 2.0 / view.extent.xy;
     var out: Varying;
     out.clip = vec4(center + disk * reach, 0.0, 1.0);
@@ -43,27 +30,9 @@ fn vs_main(particle: Particle, @builtin(vertex_index) corner: u32) -> Varying {
     return out;
 }
 
-// Straight alpha in, premultiplied out, in the gamma space egui blends in.
+// Straight alpha in, premultiplied out.
 fn shade(in: Varying) -> vec4<f32> {
     let inside = max(1.0 - dot(in.disk, in.disk), 0.0);
     let alpha = in.color.a * inside * inside * view.extent.w;
     return vec4(in.color.rgb * alpha, alpha);
-}
-
-@fragment
-fn fs_gamma(in: Varying) -> @location(0) vec4<f32> {
-    return shade(in);
-}
-
-// For surfaces that apply the sRGB curve themselves.
-@fragment
-fn fs_linear(in: Varying) -> @location(0) vec4<f32> {
-    let color = shade(in);
-    let straight = color.rgb / max(color.a, 1e-5);
-    let linear = select(
-        pow((straight + 0.055) / 1.055, vec3(2.4)),
-        straight / 12.92,
-        straight < vec3(0.04045),
-    );
-    return vec4(linear * color.a, color.a);
 }

@@ -5,16 +5,6 @@
 // neighbors and shares its corner with them: translucent ribbons must not
 // overlap at their joints, or every joint would show as a dot.
 
-struct View {
-    // clip.x = dot(row_x.xy, world) + row_x.z, and the same for y.
-    row_x: vec4<f32>,
-    row_y: vec4<f32>,
-    // Viewport in pixels, pixels per point, opacity.
-    extent: vec4<f32>,
-}
-
-@group(0) @binding(0) var<uniform> view: View;
-
 struct Tap {
     @location(0) previous: vec2<f32>,
     @location(1) previous_line: u32,
@@ -36,13 +26,6 @@ struct Varying {
     // Distance from the center line and half the width, in pixels.
     @location(1) across: f32,
     @location(2) half_width: f32,
-}
-
-fn clip_from_world(world: vec2<f32>) -> vec2<f32> {
-    return vec2(
-        dot(view.row_x.xy, world) + view.row_x.z,
-        dot(view.row_y.xy, world) + view.row_y.z,
-    );
 }
 
 fn pixels_from_world(world: vec2<f32>) -> vec2<f32> {
@@ -100,7 +83,7 @@ fn vs_main(tap: Tap, @builtin(vertex_index) corner: u32) -> Varying {
     return out;
 }
 
-// Straight alpha in, premultiplied out, in the gamma space egui blends in.
+// Straight alpha in, premultiplied out.
 fn shade(in: Varying) -> vec4<f32> {
     // Ribbons thinner than a pixel keep a pixel's shape and lose opacity.
     let solid = max(in.half_width, 0.5);
@@ -108,22 +91,4 @@ fn shade(in: Varying) -> vec4<f32> {
     let coverage = clamp(solid + 0.5 - abs(in.across), 0.0, 1.0) * thinness;
     let alpha = in.color.a * coverage * view.extent.w;
     return vec4(in.color.rgb * alpha, alpha);
-}
-
-@fragment
-fn fs_gamma(in: Varying) -> @location(0) vec4<f32> {
-    return shade(in);
-}
-
-// For surfaces that apply the sRGB curve themselves.
-@fragment
-fn fs_linear(in: Varying) -> @location(0) vec4<f32> {
-    let color = shade(in);
-    let straight = color.rgb / max(color.a, 1e-5);
-    let linear = select(
-        pow((straight + 0.055) / 1.055, vec3(2.4)),
-        straight / 12.92,
-        straight < vec3(0.04045),
-    );
-    return vec4(linear * color.a, color.a);
 }

@@ -36,20 +36,6 @@ fn vs_main(
 }
 
 // Glyphs lie on whole pixels, so the nearest texel is the right one.
-@fragment
-fn fs_gamma(in: Varying) -> @location(0) vec4<f32> {
+fn shade(in: Varying) -> vec4<f32> {
     return in.color * textureLoad(atlas, vec2<i32>(in.texel), 0);
-}
-
-// For surfaces that apply the sRGB curve themselves.
-@fragment
-fn fs_linear(in: Varying) -> @location(0) vec4<f32> {
-    let color = in.color * textureLoad(atlas, vec2<i32>(in.texel), 0);
-    let straight = color.rgb / max(color.a, 1e-5);
-    let linear = select(
-        pow((straight + 0.055) / 1.055, vec3(2.4)),
-        straight / 12.92,
-        straight < vec3(0.04045),
-    );
-    return vec4(linear * color.a, color.a);
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use foresight::ui::layers;
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 
-fn shaders() -> Vec<(String, String)> {
+fn files() -> Vec<(String, String)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
     let mut found: Vec<_> = std::fs::read_dir(folder)
         .unwrap()
@@ -23,35 +23,38 @@ fn shaders() -> Vec<(String, String)> {
     found
 }
 
+/// What is compiled: every layer's parts, and those of egui's triangles.
+fn programs() -> Vec<(&'static str, &'static [&'static str])> {
+    let layers = layers::ALL.iter().map(|layer| (layer.id, layer.shader));
+    layers.chain([("widgets", layers::software::SHADER)]).collect()
+}
+
 #[test]
-fn every_shader_parses_and_validates() {
-    let shaders = shaders();
-    assert!(shaders.len() >= layers::ALL.len());
-    for (name, source) in shaders {
+fn every_shader_parses_validates_and_has_the_entry_points_it_needs() {
+    for (name, parts) in programs() {
+        let source = parts.concat();
         let module = naga::front::wgsl::parse_str(&source)
             .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(&source)));
         Validator::new(ValidationFlags::all(), Capabilities::empty())
             .validate(&module)
             .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(&source)));
+        for entry in ["vs_main", "fs_gamma", "fs_linear"] {
+            let has_entry = module.entry_points.iter().any(|point| point.name == entry);
+            assert!(has_entry, "{name} has no {entry}");
+        }
     }
 }
 
 #[test]
-fn every_layer_has_its_shader_with_the_entry_points_it_needs() {
-    let shaders = shaders();
-    for layer in layers::ALL {
-        let (_, source) = shaders
-            .iter()
-            .find(|(name, _)| name == layer.id)
-            .unwrap_or_else(|| panic!("shaders/{}.wgsl is missing", layer.id));
-        assert_eq!(source, layer.shader, "{} compiles another file", layer.id);
-        let module = naga::front::wgsl::parse_str(source).unwrap();
-        for entry in ["vs_main", "fs_gamma", "fs_linear"] {
-            assert!(
-                module.entry_points.iter().any(|point| point.name == entry),
-                "{} has no {entry}",
-                layer.id
-            );
-        }
+fn every_program_has_a_file_of_its_name_and_every_file_is_a_part_of_a_program() {
+    let files = files();
+    for (name, parts) in programs() {
+        let own = files.iter().find(|(file, _)| file == name);
+        let (_, own) = own.unwrap_or_else(|| panic!("shaders/{name}.wgsl is missing"));
+        assert_eq!(parts.last(), Some(&own.as_str()), "{name} compiles another file");
+    }
+    for (file, text) in &files {
+        let is_used = programs().iter().any(|(_, parts)| parts.contains(&text.as_str()));
+        assert!(is_used, "nothing compiles shaders/{file}.wgsl");
     }
 }

@@ -18,6 +18,8 @@ use foresight::ui::stage::{self, Tool};
 use foresight::ui::transport::Clock;
 use foresight::ui::{App, AppOptions};
 
+use common::Hands;
+
 /// The U-Maze with small random weights.
 fn scene() -> Scene {
     let mut scene = Scene::parse(shipped::find("maze2d-umaze-diffuser").unwrap().text).unwrap();
@@ -34,6 +36,16 @@ fn scene() -> Scene {
 
 struct Window(Harness<'static, App>);
 
+impl Hands for Window {
+    fn window(&mut self) -> &mut Harness<'static, App> {
+        &mut self.0
+    }
+
+    fn seen(&self) -> &Harness<'static, App> {
+        &self.0
+    }
+}
+
 impl Window {
     /// Open the window and wait for the first plan and the ball's way.
     fn open() -> Self {
@@ -48,15 +60,6 @@ impl Window {
         window
     }
 
-    fn app(&self) -> &App {
-        self.0.state()
-    }
-
-    /// Step frames until `done`; workers run meanwhile.
-    fn wait(&mut self, what: &str, done: impl Fn(&App) -> bool) {
-        common::wait(&mut self.0, what, done);
-    }
-
     /// Stop the clocks, so that frames are alike.
     fn pause(&mut self) {
         self.0.state_mut().transport.playing = false;
@@ -67,37 +70,19 @@ impl Window {
         stage::camera(self.app()).unwrap().screen_from_world(world)
     }
 
-    fn press(&mut self, at: Pos2) {
-        self.0.event(Event::PointerMoved(at));
-        self.0.step();
-        self.button(at, true, Modifiers::NONE);
-    }
-
-    fn button(&mut self, at: Pos2, pressed: bool, modifiers: Modifiers) {
-        let button = PointerButton::Primary;
-        self.0.event(Event::PointerButton { pos: at, button, pressed, modifiers });
-        self.0.step();
+    fn hold(&mut self, at: Pos2) {
+        self.move_to(at);
+        self.button(at, true);
     }
 
     fn click(&mut self, world: [f32; 2]) {
         let at = self.screen(world);
-        self.press(at);
-        self.button(at, false, Modifiers::NONE);
-    }
-
-    fn move_to(&mut self, at: Pos2) {
-        self.0.event(Event::PointerMoved(at));
-        self.0.step();
+        self.hold(at);
+        self.button(at, false);
     }
 
     fn key(&mut self, key: Key) {
         self.0.key_press(key);
-        self.0.step();
-    }
-
-    fn ctrl(&mut self, modifiers: Modifiers, key: Key) {
-        self.0.key_press_modifiers(modifiers | Modifiers::COMMAND, key);
-        self.0.step();
         self.0.step();
     }
 
@@ -123,7 +108,7 @@ fn dragging_the_goal_plans_during_the_drag_and_keeps_it_where_it_is_dropped() {
     let (from, middle, to) = ([1.0, 1.0], [1.0, 2.0], [1.0, 2.8]);
     let before = window.app().live.complete().unwrap().id;
     let at = window.screen(from);
-    window.press(at);
+    window.hold(at);
     let at = window.screen(middle);
     window.move_to(at);
     window.wait("a plan during the drag", |app| Window::plans_to(app, middle));
@@ -132,7 +117,7 @@ fn dragging_the_goal_plans_during_the_drag_and_keeps_it_where_it_is_dropped() {
     assert!(near(window.goal(), from), "the scene learns of it when it is dropped");
     let at = window.screen(to);
     window.move_to(at);
-    window.button(at, false, Modifiers::NONE);
+    window.button(at, false);
     assert!(near(window.goal(), to));
     window.wait("the full plan", |app| {
         Window::plans_to(app, to)
@@ -144,11 +129,11 @@ fn dragging_the_goal_plans_during_the_drag_and_keeps_it_where_it_is_dropped() {
 fn a_goal_dropped_on_a_wall_lands_beside_it() {
     let mut window = Window::open();
     let at = window.screen([1.0, 1.0]);
-    window.press(at);
+    window.hold(at);
     // The middle of the wall between the U's legs.
     let at = window.screen([1.8, 1.3]);
     window.move_to(at);
-    window.button(at, false, Modifiers::NONE);
+    window.button(at, false);
     let goal = window.goal();
     let layout = &window.app().place.layout;
     assert!(foresight::env::Workspace::is_free(layout, goal), "{goal:?} is in a wall");
@@ -159,7 +144,7 @@ fn a_goal_dropped_on_a_wall_lands_beside_it() {
 fn dragging_the_start_puts_the_ball_there() {
     let mut window = Window::open();
     let at = window.screen([3.0, 1.0]);
-    window.press(at);
+    window.hold(at);
     let to = [3.0, 2.0];
     let at = window.screen(to);
     window.move_to(at);
@@ -168,7 +153,7 @@ fn dragging_the_start_puts_the_ball_there() {
             .complete()
             .is_some_and(|film| near([film.request.start[0], film.request.start[1]], to))
     });
-    window.button(at, false, Modifiers::NONE);
+    window.button(at, false);
     assert!(near(window.app().session.scene().stage.start, to));
     let film = window.app().live.complete().unwrap().clone();
     assert_eq!(&film.request.start[2..], [0.0, 0.0], "it starts at rest");
@@ -178,14 +163,14 @@ fn dragging_the_start_puts_the_ball_there() {
 fn undo_and_redo_move_the_goal_and_plan_again() {
     let mut window = Window::open();
     let at = window.screen([1.0, 1.0]);
-    window.press(at);
+    window.hold(at);
     for step in 1..=4 {
         let at = window.screen([1.0, 1.0 + 0.4 * step as f32]);
         window.move_to(at);
     }
     let to = [1.0, 2.6];
     let at = window.screen(to);
-    window.button(at, false, Modifiers::NONE);
+    window.button(at, false);
     assert!(near(window.goal(), to));
     window.ctrl(Modifiers::NONE, Key::Z);
     assert!(near(window.goal(), [1.0, 1.0]), "the whole drag is one edit");
@@ -292,8 +277,8 @@ fn a_waypoint_is_added_by_shift_click_and_removed_by_a_right_click() {
     let at = window.screen(place);
     window.0.event(Event::ModifiersChanged(Modifiers::SHIFT));
     window.move_to(at);
-    window.button(at, true, Modifiers::SHIFT);
-    window.button(at, false, Modifiers::SHIFT);
+    window.button_with(Modifiers::SHIFT, at, true);
+    window.button_with(Modifiers::SHIFT, at, false);
     window.0.event(Event::ModifiersChanged(Modifiers::NONE));
     window.0.step();
     let via = window.app().session.scene().stage.via.clone();

@@ -9,12 +9,14 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eframe::egui::{Event, Key, Modifiers, PointerButton, Pos2, accesskit::Role, lerp, pos2};
+use eframe::egui::{Event, Key, Pos2, accesskit::Role, lerp, pos2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable as _;
 use foresight::lab::Scene;
 use foresight::ui::App;
 use foresight::ui::panels::attention::{Answer, Head};
+
+use common::Hands;
 
 /// Four rooms with small random weights.
 fn rooms() -> Scene {
@@ -27,6 +29,16 @@ fn rooms() -> Scene {
 }
 
 struct Window(Harness<'static, App>);
+
+impl Hands for Window {
+    fn window(&mut self) -> &mut Harness<'static, App> {
+        &mut self.0
+    }
+
+    fn seen(&self) -> &Harness<'static, App> {
+        &self.0
+    }
+}
 
 impl Window {
     /// Open a window, tall enough to show the whole section, and wait for the
@@ -56,16 +68,8 @@ impl Window {
         window
     }
 
-    fn app(&self) -> &App {
-        self.0.state()
-    }
-
     fn answer(&self) -> &Answer {
         self.app().tree.attention.answer().unwrap()
-    }
-
-    fn wait(&mut self, what: &str, done: impl Fn(&App) -> bool) {
-        common::wait(&mut self.0, what, done);
     }
 
     fn click(&mut self, label: &str) {
@@ -82,28 +86,11 @@ impl Window {
         self.0.step();
     }
 
-    fn press_at(&mut self, at: Pos2) {
-        self.0.event(Event::PointerMoved(at));
-        self.0.step();
-        for pressed in [true, false] {
-            let (button, modifiers) = (PointerButton::Primary, Modifiers::NONE);
-            self.0.event(Event::PointerButton { pos: at, button, pressed, modifiers });
-            self.0.step();
-        }
-        self.0.step();
-    }
-
     /// The middle of a cell of the map called `label`.
     fn cell(&self, label: &str, [row, column]: [usize; 2]) -> Pos2 {
         let rect = self.0.get_by_label(label).rect();
         let share = |index: usize| (index as f32 + 0.5) / self.answer().frame.n as f32;
         pos2(lerp(rect.x_range(), share(column)), lerp(rect.y_range(), share(row)))
-    }
-
-    fn key(&mut self, key: Key) {
-        self.0.key_press(key);
-        self.0.step();
-        self.0.step();
     }
 
     /// Whether a label begins like this.
@@ -136,7 +123,7 @@ fn every_head_has_a_map_and_a_click_shows_it_in_large_and_lets_it_go() {
 fn a_click_on_a_row_picks_its_token_and_says_what_it_looks_at() {
     let mut window = Window::attending();
     let at = window.cell(MEAN, [5, 2]);
-    window.press_at(at);
+    window.click_at(at);
     assert_eq!(window.app().tree.selected, Some(5));
     assert_eq!(window.app().tree.hovered, Some(5), "the pointer is still there");
     assert!(window.says(" % to "), "the cell under the pointer is in words");
@@ -144,7 +131,7 @@ fn a_click_on_a_row_picks_its_token_and_says_what_it_looks_at() {
     window.0.step();
     window.0.step();
     assert!(window.says("attends most to"), "the picked row is in words");
-    window.press_at(at);
+    window.click_at(at);
     assert_eq!(window.app().tree.selected, None, "a second click lets it go");
 }
 

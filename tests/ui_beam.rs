@@ -8,7 +8,7 @@ mod common;
 
 use std::time::Duration;
 
-use eframe::egui::{Event, Key, Modifiers, PointerButton, Pos2, accesskit::Role, vec2};
+use eframe::egui::{Key, Modifiers, Pos2, accesskit::Role, vec2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT as _, Queryable as _};
 use foresight::lab::Scene;
@@ -17,6 +17,8 @@ use foresight::ui::App;
 use foresight::ui::overlays::path_dialog::Purpose;
 use foresight::ui::stage::tree;
 use foresight::ui::transport::Clock;
+
+use common::Hands;
 
 /// A scene of an environment with small random weights.
 fn scene(environment: &str, policy: &str, mode: &str, stage: &str) -> Scene {
@@ -45,6 +47,16 @@ fn pendulum() -> Scene {
 
 struct Window(Harness<'static, App>);
 
+impl Hands for Window {
+    fn window(&mut self) -> &mut Harness<'static, App> {
+        &mut self.0
+    }
+
+    fn seen(&self) -> &Harness<'static, App> {
+        &self.0
+    }
+}
+
 impl Window {
     /// Open the window and wait for the whole first episode.
     fn open(scene: Scene) -> Self {
@@ -55,10 +67,6 @@ impl Window {
         window
     }
 
-    fn app(&self) -> &App {
-        self.0.state()
-    }
-
     /// Wait for the episode that is wanted, to its end.
     fn settle(&mut self) {
         self.0.step();
@@ -66,10 +74,6 @@ impl Window {
         self.wait("the episode", |app| {
             app.tree.is_fresh() && app.tree.frame.as_ref().unwrap().drive.finished
         });
-    }
-
-    fn wait(&mut self, what: &str, done: impl Fn(&App) -> bool) {
-        common::wait(&mut self.0, what, done);
     }
 
     /// Stop the clocks at the first search, grown to its end.
@@ -83,47 +87,6 @@ impl Window {
 
     fn screen(&self, world: [f32; 2]) -> Pos2 {
         tree::pane(self.app()).unwrap().screen_from_world(world)
-    }
-
-    fn move_to(&mut self, at: Pos2) {
-        self.0.event(Event::PointerMoved(at));
-        self.0.step();
-    }
-
-    fn button(&mut self, at: Pos2, pressed: bool) {
-        let (button, modifiers) = (PointerButton::Primary, Modifiers::NONE);
-        self.0.event(Event::PointerButton { pos: at, button, pressed, modifiers });
-        self.0.step();
-    }
-
-    fn click_at(&mut self, at: Pos2) {
-        self.move_to(at);
-        self.button(at, true);
-        self.button(at, false);
-        self.0.step();
-    }
-
-    fn drag(&mut self, from: Pos2, to: Pos2) {
-        self.move_to(from);
-        self.button(from, true);
-        self.move_to(from + (to - from) / 2.0);
-        self.move_to(to);
-    }
-
-    fn key(&mut self, key: Key) {
-        self.0.key_press(key);
-        self.0.step();
-        self.0.step();
-    }
-
-    fn undo(&mut self) {
-        self.0.key_press_modifiers(Modifiers::COMMAND, Key::Z);
-        self.0.step();
-        self.0.step();
-    }
-
-    fn has(&self, label: &str) -> bool {
-        self.0.query_all_by_label(label).next().is_some()
     }
 
     /// Tokens of the first plan.

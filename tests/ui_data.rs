@@ -8,14 +8,15 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
-use eframe::egui::{Event, Key, Modifiers, PointerButton, Pos2};
+use eframe::egui::{Key, Modifiers, Pos2};
 use egui_kittest::Harness;
-use egui_kittest::kittest::Queryable as _;
 use foresight::data::read_npz;
 use foresight::lab::episodes::Stage;
 use foresight::lab::{Scene, knobs, shipped};
 use foresight::ui::stage::{self, field, tree};
 use foresight::ui::{App, AppOptions};
+
+use common::Hands;
 
 /// A shipped scene with random weights and little data.
 fn scene(name: &str) -> Scene {
@@ -37,6 +38,16 @@ fn scene(name: &str) -> Scene {
 
 struct Window(Harness<'static, App>);
 
+impl Hands for Window {
+    fn window(&mut self) -> &mut Harness<'static, App> {
+        &mut self.0
+    }
+
+    fn seen(&self) -> &Harness<'static, App> {
+        &self.0
+    }
+}
+
 impl Window {
     fn open(scene: Scene, folder: Option<PathBuf>, state_folder: Option<PathBuf>) -> Self {
         let options = AppOptions { folder, state_folder, ..common::options(scene) };
@@ -44,25 +55,6 @@ impl Window {
         let mut window = Self(harness);
         window.wait("the stage", |app| app.stage.rect().is_some());
         window
-    }
-
-    fn app(&self) -> &App {
-        self.0.state()
-    }
-
-    fn wait(&mut self, what: &str, done: impl Fn(&App) -> bool) {
-        common::wait(&mut self.0, what, done);
-    }
-
-    fn click(&mut self, label: &str) {
-        // By name, not by place: the first plan may push the panel down meanwhile.
-        self.0.get_by_label(label).click_accesskit();
-        self.0.step();
-        self.0.step();
-    }
-
-    fn has(&self, label: &str) -> bool {
-        self.0.query_all_by_label(label).next().is_some()
     }
 
     fn screen(&self, world: [f32; 2]) -> Pos2 {
@@ -76,28 +68,15 @@ impl Window {
         }
     }
 
-    fn button(&mut self, at: Pos2, pressed: bool) {
-        let (button, modifiers) = (PointerButton::Primary, Modifiers::NONE);
-        self.0.event(Event::PointerMoved(at));
-        self.0.step();
-        self.0.event(Event::PointerButton { pos: at, button, pressed, modifiers });
-        self.0.step();
-    }
-
     /// Record an episode that is led to a place for so many frames.
     fn record(&mut self, place: [f32; 2], frames: usize) {
-        self.click("Record");
+        self.press("Record");
         let at = self.screen(place);
+        self.move_to(at);
         self.button(at, true);
         (0..frames).for_each(|_| self.0.step());
         self.button(at, false);
-        self.click("Stop");
-    }
-
-    fn ctrl_z(&mut self, shift: Modifiers) {
-        self.0.key_press_modifiers(Modifiers::COMMAND | shift, Key::Z);
-        self.0.step();
-        self.0.step();
+        self.press("Stop");
     }
 }
 
@@ -109,7 +88,7 @@ fn episodes(path: &Path) -> usize {
 fn every_kind_of_scene_shows_its_episodes_and_one_can_be_scrubbed() {
     for name in ["maze2d-umaze-diffuser", "four-rooms-gamma", "pendulum-transformer"] {
         let mut window = Window::open(scene(name), None, None);
-        window.click("Show episodes");
+        window.press("Show episodes");
         window.wait("the episodes", |app| {
             app.data.frame().is_some_and(|frame| frame.stage == Stage::Done)
         });
@@ -124,10 +103,10 @@ fn every_kind_of_scene_shows_its_episodes_and_one_can_be_scrubbed() {
         window.0.state_mut().data.step = 0;
         window.0.step();
         assert!(!window.has("the end"));
-        window.click("Lengths");
-        window.click("On the stage");
+        window.press("Lengths");
+        window.press("On the stage");
         assert!(window.app().data.is_hidden);
-        window.click("Close");
+        window.press("Close");
         assert!(window.app().data.frame().is_none() && window.has("Show episodes"));
     }
 }
@@ -135,21 +114,21 @@ fn every_kind_of_scene_shows_its_episodes_and_one_can_be_scrubbed() {
 #[test]
 fn a_row_of_the_list_picks_its_episode() {
     let mut window = Window::open(scene("maze2d-umaze-diffuser"), None, None);
-    window.click("Show episodes");
+    window.press("Show episodes");
     window.wait("the episodes", |app| {
         app.data.frame().is_some_and(|frame| frame.stage == Stage::Done)
     });
     let frame = window.app().data.frame().unwrap();
     let second = &frame.episodes[1];
     let row = format!("{:>4} {:>6} {:>9.2}  {}", 2, second.steps(), second.total(), second.by);
-    window.click(&row);
+    window.press(&row);
     assert_eq!(window.app().data.selected, Some(1));
 }
 
 #[test]
 fn another_maze_forgets_the_episodes() {
     let mut window = Window::open(scene("maze2d-umaze-diffuser"), None, None);
-    window.click("Show episodes");
+    window.press("Show episodes");
     window.wait("the episodes", |app| app.data.frame().is_some());
     let mut other = window.app().session.scene().clone();
     other.data.seed += 1;
@@ -171,7 +150,7 @@ fn a_demonstration_is_recorded_added_beside_the_scene_and_taken_back() {
     assert!((60..160).contains(&shown.episode.len()), "{}", shown.episode.len());
     assert!(shown.states.last().unwrap()[1] > 1.5, "it went to the right");
     let goal = window.app().session.scene().stage.goal;
-    window.click("Add to data set");
+    window.press("Add to data set");
     window.wait("the file", |app| app.session.scene().data.demonstrations.is_some());
     assert_eq!(read_npz(&path).unwrap(), shown.episode);
     let named = |window: &Window| window.app().session.scene().data.demonstrations.clone();
@@ -179,18 +158,18 @@ fn a_demonstration_is_recorded_added_beside_the_scene_and_taken_back() {
     assert_eq!(window.app().session.scene().stage.goal, goal, "nothing else was dragged");
 
     window.record([3.0, 2.0], 15);
-    window.click("Add to data set");
+    window.press("Add to data set");
     window.wait("the second", |_| episodes(&path) == 2);
     window.wait("quiet", |app| !app.data.is_writing());
-    window.ctrl_z(Modifiers::NONE);
+    window.ctrl(Modifiers::NONE, Key::Z);
     window.wait("the first alone", |_| episodes(&path) == 1);
     assert!(named(&window).is_some());
     window.wait("quiet", |app| !app.data.is_writing());
-    window.ctrl_z(Modifiers::NONE);
+    window.ctrl(Modifiers::NONE, Key::Z);
     window.wait("nothing", |_| episodes(&path) == 0);
     assert_eq!(named(&window), None);
     window.wait("quiet", |app| !app.data.is_writing());
-    window.ctrl_z(Modifiers::SHIFT);
+    window.ctrl(Modifiers::SHIFT, Key::Z);
     window.wait("the first again", |_| episodes(&path) == 1);
     assert!(named(&window).is_some());
     assert_eq!(read_npz(&path).unwrap(), shown.episode);
@@ -203,7 +182,7 @@ fn shipped_scenes_keep_demonstrations_in_the_state_folder() {
     let mut window = Window::open(scene("pendulum-transformer"), None, Some(state));
     assert!(knobs::is_trajectory(window.app().session.scene()));
     window.record([2.0, 0.0], 20);
-    window.click("Add to data set");
+    window.press("Add to data set");
     window.wait("the file", |app| app.session.scene().data.demonstrations.is_some());
     let name = window.app().session.scene().data.demonstrations.clone().unwrap();
     assert!(Path::new(&name).starts_with(folder.path()) && episodes(Path::new(&name)) == 1);
@@ -218,7 +197,7 @@ fn a_gamma_model_records_but_does_not_add_and_says_why() {
     assert!(app.data.finished.is_some());
     let why = foresight::ui::data::refusal(app.session.scene()).unwrap();
     assert!(window.has(why));
-    window.click("Discard");
+    window.press("Discard");
     assert!(window.app().data.finished.is_none());
 }
 
@@ -226,7 +205,7 @@ fn a_gamma_model_records_but_does_not_add_and_says_why() {
 fn without_a_folder_nothing_is_lost() {
     let mut window = Window::open(scene("maze2d-umaze-diffuser"), None, None);
     window.record([3.0, 2.5], 10);
-    window.click("Add to data set");
+    window.press("Add to data set");
     assert!(window.app().data.finished.is_some());
     assert!(window.app().notices.iter().any(|notice| notice.text.contains("Save the scene")));
 }

@@ -5,7 +5,7 @@
 
 mod common;
 
-use eframe::egui::{Event, Key, Modifiers, PointerButton, Pos2};
+use eframe::egui::{Key, Modifiers};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable as _;
 use foresight::lab::frontier::Frontier;
@@ -13,6 +13,8 @@ use foresight::lab::frontier::keeper::MeasureStage;
 use foresight::lab::{Scene, shipped};
 use foresight::plan::Replan;
 use foresight::ui::App;
+
+use common::Hands;
 
 /// The U-Maze with small random weights and short episodes.
 fn scene() -> Scene {
@@ -37,23 +39,6 @@ fn open() -> Harness<'static, App> {
     window
 }
 
-fn press(window: &mut Harness<'static, App>, label: &str) {
-    window.get_by_label(label).click_accesskit();
-    window.step();
-    window.step();
-}
-
-fn click(window: &mut Harness<'static, App>, pos: Pos2) {
-    window.event(Event::PointerMoved(pos));
-    window.step();
-    for pressed in [true, false] {
-        let (button, modifiers) = (PointerButton::Primary, Modifiers::NONE);
-        window.event(Event::PointerButton { pos, button, pressed, modifiers });
-        window.step();
-    }
-    window.step();
-}
-
 fn measured(app: &App) -> Option<std::sync::Arc<Frontier>> {
     app.session.measured_frontier()?.frontier.clone()
 }
@@ -66,7 +51,7 @@ fn is_done(app: &App) -> bool {
 fn a_click_on_a_measured_point_plans_that_way_and_undo_restores_the_settings() {
     let mut window = open();
     assert!(window.query_by_label_contains("No measurement of these weights").is_some());
-    press(&mut window, "Measure");
+    window.press("Measure");
     common::wait(&mut window, "the measurement", is_done);
     let frontier = measured(window.state()).unwrap();
     assert!(frontier.points.len() > 5 && frontier.replanning.len() > 5);
@@ -79,7 +64,7 @@ fn a_click_on_a_measured_point_plans_that_way_and_undo_restores_the_settings() {
         .position(|point| !point.is_of(&before, false) && point.forwards > 8)
         .unwrap();
     let at = window.state().frontier.hits[wanted];
-    click(&mut window, at);
+    window.click_at(at);
     let plan = &window.state().session.scene().plan;
     // Points may lie so close that another one is nearer.
     let chosen = frontier
@@ -95,11 +80,11 @@ fn a_click_on_a_measured_point_plans_that_way_and_undo_restores_the_settings() {
     assert_eq!(*window.state().session.scene(), before);
 
     // A warm start sets what it was measured with.
-    press(&mut window, "Replanning");
+    window.press("Replanning");
     let every = frontier.replan_every;
     let warm = frontier.replanning.iter().position(|point| point.warm_steps > 8).unwrap();
     let at = window.state().frontier.hits[warm];
-    click(&mut window, at);
+    window.click_at(at);
     let scene = window.state().session.scene();
     assert_eq!((scene.control.replan, scene.control.replan_every), (Replan::EveryNSteps, every));
     assert!(frontier.replanning.iter().any(|point| point.is_of(scene, true)));
@@ -113,7 +98,7 @@ fn a_click_on_a_measured_point_plans_that_way_and_undo_restores_the_settings() {
 fn a_measurement_stops_when_it_is_told_and_plans_go_on_meanwhile() {
     let mut window = open();
     window.state_mut().frontier.episodes = 1000;
-    press(&mut window, "Measure");
+    window.press("Measure");
     common::wait(&mut window, "some progress", |app| {
         app.session
             .measured_frontier()
@@ -122,7 +107,7 @@ fn a_measurement_stops_when_it_is_told_and_plans_go_on_meanwhile() {
     let id = window.state().live.complete().unwrap().id;
     window.state_mut().new_seed();
     common::wait(&mut window, "a plan", |app| app.live.complete().unwrap().id > id);
-    press(&mut window, "Stop measuring");
+    window.press("Stop measuring");
     common::wait(&mut window, "the end", |app| {
         app.session.measured_frontier().is_some_and(|frame| frame.stage == MeasureStage::Stopped)
     });

@@ -6,7 +6,7 @@
 
 mod common;
 
-use eframe::egui::{Event, Key, Modifiers, PointerButton, Pos2, accesskit::Role, vec2};
+use eframe::egui::{Key, Modifiers, Pos2, accesskit::Role, vec2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT as _, Queryable as _};
 use foresight::lab::scene::StageConfig;
@@ -16,6 +16,8 @@ use foresight::ui::App;
 use foresight::ui::overlays::path_dialog::Purpose;
 use foresight::ui::stage::field::{self, Compare, Map, ValueOf};
 use foresight::ui::transport::Clock;
+
+use common::Hands;
 
 const MODEL: &str = r#"
 [model]
@@ -51,6 +53,16 @@ fn maze() -> Scene {
 
 struct Window(Harness<'static, App>);
 
+impl Hands for Window {
+    fn window(&mut self) -> &mut Harness<'static, App> {
+        &mut self.0
+    }
+
+    fn seen(&self) -> &Harness<'static, App> {
+        &self.0
+    }
+}
+
 impl Window {
     /// Open the window and wait for the first map.
     fn open(scene: Scene) -> Self {
@@ -61,27 +73,8 @@ impl Window {
         window
     }
 
-    fn app(&self) -> &App {
-        self.0.state()
-    }
-
-    fn wait(&mut self, what: &str, done: impl Fn(&App) -> bool) {
-        common::wait(&mut self.0, what, done);
-    }
-
     fn screen(&self, world: [f32; 2]) -> Pos2 {
         self.app().field.panes()[0].screen_from_world(world)
-    }
-
-    fn move_to(&mut self, at: Pos2) {
-        self.0.event(Event::PointerMoved(at));
-        self.0.step();
-    }
-
-    fn button(&mut self, at: Pos2, pressed: bool) {
-        let (button, modifiers) = (PointerButton::Primary, Modifiers::NONE);
-        self.0.event(Event::PointerButton { pos: at, button, pressed, modifiers });
-        self.0.step();
     }
 
     fn click(&mut self, world: [f32; 2]) {
@@ -89,30 +82,6 @@ impl Window {
         self.move_to(at);
         self.button(at, true);
         self.button(at, false);
-    }
-
-    /// Drag from one state to another, by way of the middle.
-    fn drag(&mut self, from: Pos2, to: Pos2) {
-        self.move_to(from);
-        self.button(from, true);
-        self.move_to(from + (to - from) / 2.0);
-        self.move_to(to);
-    }
-
-    fn key(&mut self, key: Key) {
-        self.0.key_press(key);
-        self.0.step();
-        self.0.step();
-    }
-
-    fn undo(&mut self) {
-        self.0.key_press_modifiers(Modifiers::COMMAND, Key::Z);
-        self.0.step();
-        self.0.step();
-    }
-
-    fn has(&self, label: &str) -> bool {
-        self.0.query_all_by_label(label).next().is_some()
     }
 }
 

@@ -6,12 +6,14 @@
 
 mod common;
 
-use eframe::egui::{Event, Modifiers, PointerButton, Pos2, accesskit::Role, vec2};
+use eframe::egui::{Pos2, accesskit::Role, vec2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable as _;
 use foresight::lab::Scene;
 use foresight::ui::transport::Clock;
 use foresight::ui::{App, stage};
+
+use common::Hands;
 
 /// A scene with small random weights.
 fn scene(environment: &str, model: &str, plan: &str) -> Scene {
@@ -38,6 +40,16 @@ fn pendulum() -> Scene {
 
 struct Window(Harness<'static, App>);
 
+impl Hands for Window {
+    fn window(&mut self) -> &mut Harness<'static, App> {
+        &mut self.0
+    }
+
+    fn seen(&self) -> &Harness<'static, App> {
+        &self.0
+    }
+}
+
 impl Window {
     /// Open the window and wait for the whole first episode.
     fn open(scene: Scene) -> Self {
@@ -46,30 +58,6 @@ impl Window {
         let mut window = Self(harness);
         window.wait("the first episode", |app| app.live.rollout().is_some_and(|r| r.finished));
         window
-    }
-
-    fn app(&self) -> &App {
-        self.0.state()
-    }
-
-    fn wait(&mut self, what: &str, done: impl Fn(&App) -> bool) {
-        common::wait(&mut self.0, what, done);
-    }
-
-    fn button(&mut self, pos: Pos2, pressed: bool) {
-        let (button, modifiers) = (PointerButton::Primary, Modifiers::NONE);
-        self.0.event(Event::PointerButton { pos, button, pressed, modifiers });
-        self.0.step();
-    }
-
-    fn drag(&mut self, from: Pos2, to: Pos2) {
-        self.0.event(Event::PointerMoved(from));
-        self.0.step();
-        self.button(from, true);
-        for at in [from + (to - from) / 2.0, to] {
-            self.0.event(Event::PointerMoved(at));
-            self.0.step();
-        }
     }
 
     fn film(&self) -> u64 {

@@ -17,6 +17,8 @@ use foresight::ui::transport::Clock;
 use foresight::ui::workspace::Pane;
 use foresight::ui::{App, AppOptions};
 
+use common::Hands;
+
 fn scene() -> Scene {
     let mut scene = Scene::parse(shipped::find("maze2d-umaze-diffuser").unwrap().text).unwrap();
     scene.model.set_weights(None);
@@ -33,6 +35,16 @@ fn scene() -> Scene {
 
 struct Window(Harness<'static, App>, tempfile::TempDir);
 
+impl Hands for Window {
+    fn window(&mut self) -> &mut Harness<'static, App> {
+        &mut self.0
+    }
+
+    fn seen(&self) -> &Harness<'static, App> {
+        &self.0
+    }
+}
+
 impl Window {
     fn open() -> Self {
         let state = tempfile::tempdir().unwrap();
@@ -44,27 +56,6 @@ impl Window {
         let mut window = Self(harness, state);
         window.wait("the first plan", |app| app.live.rollout().is_some());
         window
-    }
-
-    fn app(&self) -> &App {
-        self.0.state()
-    }
-
-    fn wait(&mut self, what: &str, done: impl Fn(&App) -> bool) {
-        common::wait(&mut self.0, what, done);
-    }
-
-    fn press(&mut self, label: &str) {
-        // By name, not by place: a run that reports moves what stands below.
-        self.0.get_by_label(label).click_accesskit();
-        self.0.step();
-        self.0.step();
-    }
-
-    fn ctrl(&mut self, key: Key) {
-        self.0.key_press_modifiers(Modifiers::COMMAND, key);
-        self.0.step();
-        self.0.step();
     }
 }
 
@@ -80,7 +71,7 @@ fn step(app: &App) -> usize {
 fn a_person_trains_pauses_changes_the_step_size_goes_on_and_looks_back() {
     let mut window = Window::open();
     let before = window.app().live.complete().unwrap().clone();
-    window.ctrl(Key::T);
+    window.ctrl(Modifiers::NONE, Key::T);
     assert!(window.app().workspace.is_front(Pane::Training));
     assert!(window.app().workspace.is_front(Pane::Learning));
     window.wait("the first steps", |app| step(app) > 10);
@@ -149,7 +140,7 @@ fn a_person_trains_pauses_changes_the_step_size_goes_on_and_looks_back() {
 #[test]
 fn training_goes_on_while_another_scene_is_looked_at() {
     let mut window = Window::open();
-    window.ctrl(Key::T);
+    window.ctrl(Modifiers::NONE, Key::T);
     window.wait("the first steps", |app| step(app) > 3);
     let mut other = scene();
     other.model.diffuser_mut().unwrap().waypoints = Some(32);
@@ -227,7 +218,7 @@ fn two_runs_stand_on_one_plot_and_closing_a_side_stops_neither() {
     window.0.key_press_modifiers(Modifiers::COMMAND, Key::Backslash);
     window.wait("a second side", |app| app.compare.is_on());
     // A run that begins later is seen from both sides.
-    window.ctrl(Key::T);
+    window.ctrl(Modifiers::NONE, Key::T);
     let of_mirror = |app: &App| app.compare.mirror()?.training();
     window.wait("the run on both sides", |app| {
         step(app) > 5 && of_mirror(app).is_some_and(|frame| frame.manifest.is_some())
@@ -258,7 +249,7 @@ fn two_runs_stand_on_one_plot_and_closing_a_side_stops_neither() {
 #[test]
 fn the_run_that_was_open_is_there_again_at_the_next_start() {
     let mut window = Window::open();
-    window.ctrl(Key::T);
+    window.ctrl(Modifiers::NONE, Key::T);
     window.wait("the first steps", |app| step(app) > 5);
     window.press("Stop");
     window.wait("the end", |app| with(app, |frame| frame.stage == TrainStage::Ended));

@@ -1,10 +1,11 @@
 //! `foresight train`: weights from a scene file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use burn::tensor::Device;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -12,14 +13,14 @@ use serde_json::json;
 use crate::lab::Scene;
 use crate::lab::data_set::located;
 use crate::lab::train::{
-    Budget, Metric, Orders, TrainEvent, TrainOptions, TrainSummary, clock, train,
+    Budget, Metric, Orders, TrainError, TrainEvent, TrainOptions, TrainSummary, clock, train,
 };
 
-/// Train a scene's model and write its weights.
+/// What every run of an optimizer can be told.
 #[derive(Args, Debug)]
-pub struct Train {
+pub(super) struct RunArguments {
     /// A scene file, or the name of a shipped scene.
-    scene: String,
+    pub scene: String,
     /// Train for this many minutes.
     #[arg(long, conflicts_with = "steps")]
     minutes: Option<f64>,
@@ -31,10 +32,7 @@ pub struct Train {
     out: Option<PathBuf>,
     /// Continue the run that lies beside the weights.
     #[arg(long)]
-    resume: bool,
-    /// Least seconds between two checkpoints; the time grows with the run.
-    #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
-    checkpoint_every: f64,
+    pub resume: bool,
     /// Print one JSON object per event instead of a progress bar.
     #[arg(long)]
     json: bool,
@@ -42,42 +40,87 @@ pub struct Train {
     device: super::DeviceArgument,
 }
 
-impl Train {
-    pub fn run(self) -> anyhow::Result<()> {
-        let (scene, folder) = Scene::open(&self.scene)?;
-        let scene = located(&scene, folder.as_deref());
-        let out = match (&self.out, scene.model.weights(), folder) {
-            (Some(out), _, _) => out.clone(),
-            (None, Some(weights), Some(folder)) => folder.join(weights),
+impl RunArguments {
+    /// Where the weights of `scene`, opened from `folder`, go.
+    pub fn out(&self, scene: &Scene, folder: Option<&Path>) -> anyhow::Result<PathBuf> {
+        match (&self.out, scene.model.weights(), folder) {
+            (Some(out), _, _) => Ok(out.clone()),
+            (None, Some(weights), Some(folder)) => Ok(folder.join(weights)),
             (None, _, _) => bail!("say where the weights go with --out FILE"),
+        }
+    }
+
+    fn budget(&self, steps: usize) -> anyhow::Result<Budget> {
+        let Some(minutes) = self.minutes else {
+            return Ok(Budget::Steps(self.steps.unwrap_or(steps)));
         };
-        let budget = match self.minutes {
-            Some(minutes) => {
-                let time = Duration::try_from_secs_f64(60.0 * minutes);
-                Budget::Time(time.context("--minutes must be a positive number")?)
-            }
-            None => Budget::Steps(self.steps.unwrap_or(scene.train.steps)),
-        };
+        let time = Duration::try_from_secs_f64(60.0 * minutes);
+        Ok(Budget::Time(time.context("--minutes must be a positive number")?))
+    }
+
+    /// Drive a run with the options that `options` makes of the device's name,
+    /// for `steps` unless told otherwise; Ctrl+C stops it.
+    pub fn drive(
+        &self,
+        steps: usize,
+        options: impl FnOnce(&str) -> anyhow::Result<TrainOptions>,
+        run: impl FnOnce(Driven) -> Result<TrainSummary, TrainError>,
+    ) -> anyhow::Result<()> {
+        let budget = self.budget(steps)?;
         let choice = self.device.choose()?;
-        let options = TrainOptions {
-            resume: self.resume,
-            save_every: Duration::try_from_secs_f64(self.checkpoint_every)
-                .context("--checkpoint-every must not be negative")?,
-            ..TrainOptions::beside(&out, &choice.name)
-        };
+        let options = options(&choice.name)?;
         let orders = Arc::new(Orders::new(budget));
         stop_on_interrupt(&orders);
         let mut report = Report::new(self.json);
         let on_event = &mut |event| report.show(&event);
-        let summary = train(&scene, &choice.device, &options, &orders, on_event)?;
+        let device = &choice.device;
+        let summary = run(Driven { device, options: &options, orders: &orders, on_event })?;
         report.finish();
         print(&summary, &choice.name, self.json);
         Ok(())
     }
 }
 
+/// What a run is given.
+pub(super) struct Driven<'a> {
+    pub device: &'a Device,
+    pub options: &'a TrainOptions,
+    pub orders: &'a Orders,
+    pub on_event: &'a mut dyn FnMut(TrainEvent),
+}
+
+/// Train a scene's model and write its weights.
+#[derive(Args, Debug)]
+pub struct Train {
+    #[command(flatten)]
+    run: RunArguments,
+    /// Least seconds between two checkpoints; the time grows with the run.
+    #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
+    checkpoint_every: f64,
+}
+
+impl Train {
+    pub fn run(self) -> anyhow::Result<()> {
+        let (scene, folder) = Scene::open(&self.run.scene)?;
+        let scene = located(&scene, folder.as_deref());
+        let out = self.run.out(&scene, folder.as_deref())?;
+        let options = |device: &str| {
+            Ok(TrainOptions {
+                resume: self.run.resume,
+                save_every: Duration::try_from_secs_f64(self.checkpoint_every)
+                    .context("--checkpoint-every must not be negative")?,
+                ..TrainOptions::beside(&out, device)
+            })
+        };
+        self.run.drive(scene.train.steps, options, |driven| {
+            let Driven { device, options, orders, on_event } = driven;
+            train(&scene, device, options, orders, on_event)
+        })
+    }
+}
+
 /// How a run ended.
-pub(super) fn print(summary: &TrainSummary, device: &str, as_json: bool) {
+fn print(summary: &TrainSummary, device: &str, as_json: bool) {
     let line = json!({
         "weights": summary.weights, "steps": summary.steps, "loss": summary.loss,
         "wall_secs": summary.wall.as_secs_f64(), "stopped": summary.stopped, "device": device,
@@ -96,7 +139,7 @@ pub(super) fn print(summary: &TrainSummary, device: &str, as_json: bool) {
 }
 
 /// The first Ctrl+C stops the run; the second one kills the process as usual.
-pub(super) fn stop_on_interrupt(orders: &Arc<Orders>) {
+fn stop_on_interrupt(orders: &Arc<Orders>) {
     let orders = Arc::clone(orders);
     // Without the handler Ctrl+C still ends the run, only without a last save.
     let _ = ctrlc::set_handler(move || {

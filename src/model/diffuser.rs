@@ -148,37 +148,9 @@ impl Diffuser {
         Tensor::from_data(TensorData::new(plans, shape), &self.device)
     }
 
-    /// The clean plans tau_theta(x_t, t), `[plans, waypoints, dims]` in and
-    /// out, normalized; one duration per plan.
-    ///
-    /// # Errors
-    /// A lost device.
-    pub fn predict_clean(
-        &self,
-        noisy: &[f32],
-        waypoints: usize,
-        t: usize,
-        durations: &[f32],
-    ) -> Result<Vec<f32>, ModelError> {
-        self.predict(Which::Teacher, noisy, waypoints, t, durations)
-    }
-
-    /// Where the distilled network sees the chain end that is at x_t, in the
-    /// shape of [`Diffuser::predict_clean`].
-    ///
-    /// # Errors
-    /// No distilled network, or a lost device.
-    pub fn predict_end(
-        &self,
-        noisy: &[f32],
-        waypoints: usize,
-        t: usize,
-        durations: &[f32],
-    ) -> Result<Vec<f32>, ModelError> {
-        self.predict(Which::Student, noisy, waypoints, t, durations)
-    }
-
-    /// What `which` network predicts of plans, wherever it is.
+    /// The clean plans tau_theta(x_t, t) for noisy ones, `[plans, waypoints,
+    /// dims]` in and out, normalized; one duration per plan. From the student,
+    /// where it sees the chain end that is at x_t.
     ///
     /// # Errors
     /// No distilled network, or a lost device.

@@ -5,7 +5,7 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::diffuser::{Diffuser, Parametrization};
+use super::diffuser::{Diffuser, Parametrization, Which};
 use super::inpainting::Inpainting;
 use super::learner::{Learner, LearnerState, decayed};
 use super::reading::read_one;
@@ -215,7 +215,7 @@ impl StudentLearner {
             apply(&mut x);
             let mut clean = Vec::with_capacity(x.len());
             for (x, durations) in x.chunks(CHUNK * size).zip(chains.durations.chunks(CHUNK)) {
-                clean.extend(self.teacher.predict_clean(x, waypoints, t, durations)?);
+                clean.extend(self.teacher.predict(Which::Teacher, x, waypoints, t, durations)?);
             }
             apply(&mut clean);
             let noisy = x.clone();

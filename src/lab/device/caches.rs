@@ -7,6 +7,7 @@
 //! `~/.cache/foresight`, which may be deleted at any time: drivers are asked
 //! to with environment variables, burn with its configuration.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use cubecl_runtime::config::cache::CacheConfig;
@@ -19,6 +20,10 @@ use super::Adapter;
 /// it is (Mesa's and NVIDIA's lists of environment variables).
 const DRIVERS: [(&str, &str); 2] =
     [("MESA_SHADER_CACHE_DIR", "Mesa"), ("__GL_SHADER_DISK_CACHE_PATH", "NVIDIA")];
+
+/// burn's store, a database, and how one begins.
+const STORE: &str = "default.db";
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
 type Variable<'a> = &'a dyn Fn(&str) -> Option<PathBuf>;
 
@@ -77,12 +82,28 @@ pub fn keep_measurements() -> bool {
 pub fn keep_measurements_in(folder: &Path) -> bool {
     // burn does without a store it cannot open, and measures every time.
     std::fs::create_dir_all(folder).ok();
+    forget_damaged(folder);
     // What the user's own variables say of burn stays.
     let mut config = CubeClRuntimeConfig::default().override_from_env();
     config.environment.path = CacheConfig::Directory(folder.to_owned());
     // Otherwise every start would leave a record of itself for ever.
     config.environment.records.keep_sessions = Some(1);
     CubeClRuntimeConfig::try_set(config)
+}
+
+/// Delete a store that is none: burn would do without it at every start.
+fn forget_damaged(folder: &Path) {
+    let store = folder.join(STORE);
+    let mut begins = Vec::new();
+    let read = std::fs::File::open(&store)
+        .and_then(|file| file.take(MAGIC.len() as u64).read_to_end(&mut begins));
+    // A young store is empty: all it holds is in its log.
+    if read.is_err() || begins.is_empty() || begins == MAGIC {
+        return;
+    }
+    for suffix in ["", "-wal", "-tshm"] {
+        std::fs::remove_file(folder.join(format!("{STORE}{suffix}"))).ok();
+    }
 }
 
 /// What is kept for these adapters, with the environment's variables.
@@ -152,6 +173,27 @@ mod tests {
         let file = base.path().join("file");
         std::fs::write(&file, "").unwrap();
         assert!(folders_for_drivers(&of(&[("XDG_CACHE_HOME", &file)])).is_empty());
+    }
+
+    #[test]
+    fn a_damaged_store_is_forgotten_and_a_good_one_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = folder.path().join(STORE);
+        let wal = folder.path().join(format!("{STORE}-wal"));
+        std::fs::write(&store, [&MAGIC[..], &[0; 99]].concat()).unwrap();
+        std::fs::write(&wal, "kept").unwrap();
+        forget_damaged(folder.path());
+        assert!(store.exists() && wal.exists());
+        std::fs::write(&store, "").unwrap();
+        forget_damaged(folder.path());
+        assert!(store.exists() && wal.exists(), "a young one");
+        for damaged in [&b"SQLite"[..], b"something else that is longer"] {
+            std::fs::write(&store, damaged).unwrap();
+            std::fs::write(&wal, "of another store").unwrap();
+            forget_damaged(folder.path());
+            assert!(!store.exists() && !wal.exists());
+        }
+        forget_damaged(folder.path());
     }
 
     #[test]

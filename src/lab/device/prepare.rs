@@ -17,6 +17,7 @@ use crate::lab::open::{self, OpenError, Opened, OpenedModel};
 use crate::lab::planner_thread::panic_text;
 use crate::lab::scene::Scene;
 use crate::model::ModelError;
+use crate::model::diffuser::Which;
 use crate::model::gamma::{GammaModel, Query};
 use crate::nn::layers::larger;
 use crate::plan::occupancy::MapGrid;
@@ -172,12 +173,13 @@ fn compare_plans(
     let durations = vec![config.duration_range()[0]; plans];
     let t = diffusers[0].schedule.len() / 2;
     let mut worst = 0.0;
-    let found = diffusers.map(|diffuser| diffuser.predict_clean(&noise, waypoints, t, &durations));
+    let found = diffusers
+        .map(|diffuser| diffuser.predict(Which::Teacher, &noise, waypoints, t, &durations));
     let [there, here] = found;
     worst = larger(worst, relative_difference(&here?, &there?));
     if diffusers[0].has_student() {
-        let found =
-            diffusers.map(|diffuser| diffuser.predict_end(&noise, waypoints, t, &durations));
+        let found = diffusers
+            .map(|diffuser| diffuser.predict(Which::Student, &noise, waypoints, t, &durations));
         let [there, here] = found;
         worst = larger(worst, relative_difference(&here?, &there?));
     }

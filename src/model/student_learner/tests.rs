@@ -83,7 +83,8 @@ fn chains_are_the_teachers_own_and_keep_what_is_known() {
     let chains = learner.chains(70, &mut Rng::stream(1, "test")).unwrap();
     let (schedule, size) = (&learner.teacher.schedule, 8 * 4);
     let [[noisy, first], [half, last]] = &chains.levels[..] else { panic!("two steps") };
-    let clean = learner.teacher.predict_clean(&noisy[..size], 8, 15, &chains.durations[..1]);
+    let clean =
+        learner.teacher.predict(Which::Teacher, &noisy[..size], 8, 15, &chains.durations[..1]);
     let clean = clean.unwrap();
     for (at, clean) in clean.iter().enumerate() {
         if chains.mask[at] == 0.0 {

@@ -5,6 +5,7 @@
 
 use eframe::egui_wgpu::wgpu;
 
+use super::device::{SURFACE, VIEW, VIRIDIS};
 use super::{Geometry, Layer};
 
 /// Widest image that every device takes.
@@ -23,7 +24,7 @@ pub struct MatrixCorners {
 pub(super) const LAYER: Layer = Layer {
     id: "attention",
     help: "Matrices of weights: one rectangle over an image of numbers, a color for each cell.",
-    shader: include_str!("../../../shaders/attention.wgsl"),
+    shader: &[VIEW, SURFACE, VIRIDIS, include_str!("../../../shaders/attention.wgsl")],
     stride: size_of::<MatrixCorners>(),
     geometry: Geometry::Image(&wgpu::vertex_attr_array![0 => Float32x4]),
 };

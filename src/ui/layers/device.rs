@@ -120,12 +120,19 @@ pub fn grow(
     }
 }
 
+/// The view, for layers of the stage.
+pub const VIEW: &str = include_str!("../../../shaders/view.wgsl");
+/// The entry points that write a pixel.
+pub const SURFACE: &str = include_str!("../../../shaders/surface.wgsl");
+/// A color map.
+pub const VIRIDIS: &str = include_str!("../../../shaders/viridis.wgsl");
+
 /// What tells one pipeline from another.
 pub struct PipelineConfig<'a> {
     /// For error messages.
     pub label: &'static str,
-    /// WGSL with entry points `vs_main`, `fs_gamma` and `fs_linear`.
-    pub shader: &'static str,
+    /// WGSL in parts, with entry points `vs_main`, `fs_gamma` and `fs_linear`.
+    pub shader: &'static [&'static str],
     /// Bind group 0.
     pub layout: &'a wgpu::BindGroupLayout,
     /// Where corners come from.
@@ -143,7 +150,7 @@ pub fn pipeline(
     let label = Some(config.label);
     let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
         label,
-        source: wgpu::ShaderSource::Wgsl(config.shader.into()),
+        source: wgpu::ShaderSource::Wgsl(config.shader.concat().into()),
     });
     let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
         label,

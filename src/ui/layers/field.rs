@@ -2,6 +2,7 @@
 
 use eframe::egui_wgpu::wgpu;
 
+use super::device::{SURFACE, VIEW, VIRIDIS};
 use super::{Geometry, Layer, View};
 use crate::picture::{Mode, Palette, Rgba};
 use crate::plan::occupancy::MapGrid;
@@ -23,7 +24,7 @@ pub struct FieldCell {
 pub(super) const LAYER: Layer = Layer {
     id: "field",
     help: "Density fields: numbers on a grid, mixed bilinearly and turned into color.",
-    shader: include_str!("../../../shaders/field.wgsl"),
+    shader: &[VIEW, SURFACE, VIRIDIS, include_str!("../../../shaders/field.wgsl")],
     stride: size_of::<FieldCell>(),
     geometry: Geometry::Strips {
         corners: 4,

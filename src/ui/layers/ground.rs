@@ -4,6 +4,7 @@ use eframe::egui::epaint::{TessellationOptions, Tessellator};
 use eframe::egui::{Mesh, Rect, Shape};
 use eframe::egui_wgpu::wgpu;
 
+use super::device::{SURFACE, VIEW};
 use super::{Geometry, Layer, View};
 
 /// One corner of a triangle.
@@ -19,7 +20,7 @@ pub struct GroundVertex {
 pub(super) const LAYER: Layer = Layer {
     id: "ground",
     help: "Plain triangles for the maze: no texture, so cheap to fill in software.",
-    shader: include_str!("../../../shaders/ground.wgsl"),
+    shader: &[VIEW, SURFACE, include_str!("../../../shaders/ground.wgsl")],
     stride: size_of::<GroundVertex>(),
     geometry: Geometry::Triangles(&wgpu::vertex_attr_array![0 => Float32x2, 1 => Unorm8x4]),
 };

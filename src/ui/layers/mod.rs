@@ -33,9 +33,9 @@ pub struct Layer {
     pub id: &'static str,
     /// One sentence on what it draws.
     pub help: &'static str,
-    /// The shader: entry points `vs_main`, `fs_gamma` and `fs_linear`, and the
-    /// view's uniform buffer at group 0, binding 0.
-    pub shader: &'static str,
+    /// The shader, in parts: entry points `vs_main`, `fs_gamma` and `fs_linear`,
+    /// and the view's uniform buffer at group 0, binding 0.
+    pub shader: &'static [&'static str],
     /// Bytes between points.
     stride: usize,
     geometry: Geometry,

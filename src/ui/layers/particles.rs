@@ -2,6 +2,7 @@
 
 use eframe::egui_wgpu::wgpu;
 
+use super::device::{SURFACE, VIEW};
 use super::{Geometry, Layer};
 
 /// One point.
@@ -19,7 +20,7 @@ pub struct Particle {
 pub(super) const LAYER: Layer = Layer {
     id: "particles",
     help: "Soft round points for noise that has not become a plan yet.",
-    shader: include_str!("../../../shaders/particles.wgsl"),
+    shader: &[VIEW, SURFACE, include_str!("../../../shaders/particles.wgsl")],
     stride: size_of::<Particle>(),
     geometry: Geometry::Strips {
         corners: 3,

@@ -16,7 +16,7 @@ use eframe::egui::mutex::Mutex;
 use eframe::egui::{Context, FullOutput, PaintCallbackInfo, Plugin, Rect, TextureId, pos2, vec2};
 use eframe::egui_wgpu::{self, wgpu};
 
-use super::device::{PipelineConfig, buffer, entry, grow, pipeline, uniform};
+use super::device::{PipelineConfig, SURFACE, buffer, entry, grow, pipeline, uniform};
 use super::{Draw, Layers};
 
 /// What the painter's objects are called in error messages.
@@ -254,6 +254,9 @@ impl Painter {
     }
 }
 
+/// What its pipeline is made of.
+pub const SHADER: &[&str] = &[SURFACE, include_str!("../../../shaders/widgets.wgsl")];
+
 /// The pipeline of egui's triangles.
 fn widget_pipeline(
     device: &wgpu::Device,
@@ -267,7 +270,7 @@ fn widget_pipeline(
     };
     let config = PipelineConfig {
         label: LABEL,
-        shader: include_str!("../../../shaders/widgets.wgsl"),
+        shader: SHADER,
         layout,
         buffers: &[Some(corners)],
         topology: wgpu::PrimitiveTopology::TriangleList,

@@ -2,6 +2,7 @@
 
 use eframe::egui_wgpu::wgpu;
 
+use super::device::{SURFACE, VIEW};
 use super::{Geometry, Layer};
 
 /// One point of a polyline.
@@ -35,7 +36,7 @@ const fn attribute(
 pub(super) const LAYER: Layer = Layer {
     id: "trajectories",
     help: "Anti-aliased ribbons along polylines, colored by time.",
-    shader: include_str!("../../../shaders/trajectories.wgsl"),
+    shader: &[VIEW, SURFACE, include_str!("../../../shaders/trajectories.wgsl")],
     stride: STRIDE,
     geometry: Geometry::Strips {
         corners: 4,

@@ -7,6 +7,7 @@ pub mod episodes;
 pub mod field;
 pub mod input;
 mod overlay;
+mod pendulum;
 pub mod still;
 mod swing;
 mod things;
