@@ -66,6 +66,12 @@ pub struct Evaluation {
     pub arrival_steps: Option<Estimate>,
     /// Planning time in milliseconds.
     pub plan_ms: PlanTimes,
+    /// The score of every episode, in order; for paired comparisons.
+    #[serde(skip)]
+    pub scores: Vec<f64>,
+    /// Whether every episode reached the goal, in order.
+    #[serde(skip)]
+    pub reached: Vec<bool>,
 }
 
 /// Quantiles of planning time, over the episodes that had the machine to
@@ -128,17 +134,21 @@ pub fn evaluate(
 
 fn summarize(found: &Episodes<Outcome>) -> Evaluation {
     let outcomes = &found.outcomes;
+    let scores: Vec<f64> = outcomes.iter().filter_map(|o| o.score).collect();
+    let reached: Vec<bool> = outcomes.iter().map(|o| o.reached).collect();
     Evaluation {
         episodes: outcomes.len(),
-        score: Estimate::of(outcomes.iter().filter_map(|o| o.score)),
+        score: Estimate::of(scores.iter().copied()),
         score_blind: Estimate::of(outcomes.iter().filter_map(|o| o.score_blind)),
-        reach_rate: Estimate::share(outcomes.iter().map(|o| o.reached)),
+        reach_rate: Estimate::share(reached.iter().copied()),
         reach_rate_blind: Estimate::share(outcomes.iter().filter_map(|o| o.reached_blind)),
         feasible_rate: Estimate::share(outcomes.iter().map(|o| o.feasible)),
         collision_rate: Estimate::share(outcomes.iter().map(|o| o.collides)),
         contact_share: Estimate::of(outcomes.iter().map(|o| o.contact_share)),
         arrival_steps: Estimate::of(outcomes.iter().filter_map(|o| o.arrival).map(|s| s as f64)),
         plan_ms: PlanTimes::of(found.alone().flat_map(|o| o.plan_ms.iter().copied())),
+        scores,
+        reached,
     }
 }
 

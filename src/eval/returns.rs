@@ -34,6 +34,9 @@ pub struct ReturnEvaluation {
     pub returns_of_data: Vec<PolicyReturn>,
     /// Time of a plan in milliseconds.
     pub plan_ms: PlanTimes,
+    /// The return of every episode, in order; for paired comparisons.
+    #[serde(skip)]
+    pub returns: Vec<f64>,
 }
 
 /// What a policy in the data earns.
@@ -76,14 +79,16 @@ pub fn evaluate_returns(
     let outcomes = &found.outcomes;
     let starts: Vec<Vec<f32>> = outcomes.iter().map(|outcome| outcome.start.clone()).collect();
     let policies = &planner.diffuser().config.policies;
+    let returns: Vec<f64> = outcomes.iter().map(|outcome| outcome.total).collect();
     let firsts = || outcomes.iter().filter_map(|outcome| outcome.first);
     Ok(ReturnEvaluation {
         episodes: outcomes.len(),
-        total_reward: Estimate::of(outcomes.iter().map(|outcome| outcome.total)),
+        total_reward: Estimate::of(returns.iter().copied()),
         predicted: Estimate::of(firsts().map(|[predicted, _]| predicted)),
         realized: Estimate::of(firsts().map(|[_, realized]| realized)),
         returns_of_data: returns_of_policies(environments, policies, &starts, options.seed)?,
         plan_ms: PlanTimes::of(found.alone().flat_map(|o| o.plan_ms.iter().copied())),
+        returns,
     })
 }
 

@@ -27,6 +27,13 @@ impl Estimate {
         Some(Self { mean, se: (variance / n as f64).sqrt(), n })
     }
 
+    /// The mean of `a - b`, sample by sample: where both saw the same episodes
+    /// its error lacks what is common to them. Samples without a partner are
+    /// left out.
+    pub fn difference(a: &[f64], b: &[f64]) -> Option<Self> {
+        Self::of(a.iter().zip(b).map(|(a, b)| a - b))
+    }
+
     /// The share of `true`, as a mean of zeros and ones.
     pub fn share(samples: impl IntoIterator<Item = bool>) -> Option<Self> {
         Self::of(samples.into_iter().map(|yes| f64::from(u8::from(yes))))
@@ -60,6 +67,16 @@ mod tests {
         let share = Estimate::share((0..100).map(|i| i < 90)).unwrap();
         assert!((share.mean - 0.9).abs() < 1e-12);
         assert!((share.se - (0.9_f64 * 0.1 / 99.0).sqrt()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_difference_is_surer_than_its_parts_where_they_share_their_episodes() {
+        let luck = [3.0, -40.0, 25.0, 90.0];
+        let better: Vec<f64> = luck.iter().zip([1.9, 2.1, 2.0, 2.0]).map(|(l, d)| l + d).collect();
+        let found = Estimate::difference(&better, &luck).unwrap();
+        assert!((found.mean - 2.0).abs() < 1e-9 && found.se < 0.1 && found.n == 4, "{found:?}");
+        assert!(Estimate::of(better).unwrap().se > 20.0);
+        assert_eq!(Estimate::difference(&luck, &[]), None);
     }
 
     #[test]

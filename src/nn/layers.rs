@@ -47,19 +47,9 @@ impl Linear {
         Self { weight: init.normal([inputs, outputs], 0.02), bias: init.zeros([outputs]) }
     }
 
-    /// `[batch, inputs]` to `[batch, outputs]`, without the bias.
-    pub fn product(&self, x: Tensor<2>) -> Tensor<2> {
-        x.matmul(self.weight.val())
-    }
-
     /// Weight and bias.
     pub(super) fn values(&self) -> (Tensor<2>, Tensor<1>) {
         (self.weight.val(), self.bias.val())
-    }
-
-    /// The bias, `[outputs]`.
-    pub fn bias(&self) -> Tensor<1> {
-        self.bias.val()
     }
 
     /// `[batch, inputs]` to `[batch, outputs]`.

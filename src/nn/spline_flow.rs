@@ -16,6 +16,7 @@ use burn::tensor::activation::softmax;
 use burn::tensor::{Tensor, activation};
 
 use super::fused::apply;
+use super::fused::harmonics::Harmonics;
 use super::fused::spline::{DERIVATIVE_SHIFT, Direction, Spline, Topology};
 use super::init::Initializer;
 use super::mixer::{Mixer, MixerConfig};
@@ -95,17 +96,26 @@ impl SplineFlowConfig {
         mixers
     }
 
-    fn features(&self, coordinate: usize) -> usize {
+    /// How a conditioner sees a coordinate.
+    fn features(&self, coordinate: usize, rows: usize) -> Harmonics {
+        let waves = self.harmonics;
         match self.coordinates[coordinate] {
-            Topology::Line => 1 + 2 * self.harmonics,
-            Topology::Circle => 2 * self.harmonics.max(1),
+            // Data fills half the spline's interval; waves as long as it.
+            Topology::Line => Harmonics {
+                rows,
+                waves,
+                pitch: std::f32::consts::PI / LINE_BOUND,
+                straight: 2.0 / LINE_BOUND,
+            },
+            Topology::Circle => Harmonics { rows, waves: waves.max(1), pitch: 1.0, straight: 0.0 },
         }
     }
 
     /// Random weights.
     pub fn init(&self, init: &mut Initializer) -> SplineFlow {
         let couplings = self.couplings.iter().map(|coupling| {
-            let given: usize = coupling.given.iter().map(|given| self.features(*given)).sum();
+            let given: usize =
+                coupling.given.iter().map(|given| self.features(*given, 0).columns()).sum();
             let outputs = self.coordinates[coupling.target].parameters(self.bins);
             Mlp::new(given + self.condition, [self.hidden, self.layers], outputs, init)
         });
@@ -201,13 +211,15 @@ impl SplineFlow {
         condition: &Tensor<2>,
         direction: Direction,
     ) -> Tensor<2> {
-        let mut inputs: Vec<Tensor<2>> = Vec::new();
-        for given in &coupling.given {
-            self.push_features(*given, &x[*given], &mut inputs);
-        }
-        inputs.push(condition.clone());
+        let [rows, _] = condition.dims();
+        let features = coupling.given.iter().map(|given| {
+            let op = self.config.features(*given, rows);
+            let x = &x[*given];
+            apply(&op, &x.device(), [x.clone().into_dispatch()])
+                .unwrap_or_else(|| harmonics_composed(&op, x))
+        });
+        let inputs: Vec<Tensor<2>> = features.chain([condition.clone()]).collect();
         let mut raw = conditioner.forward(Tensor::cat(inputs, 1));
-        let [rows, _] = raw.dims();
         let topology = self.config.coordinates[coupling.target];
         let bound = bound(topology);
         if self.config.as_released {
@@ -217,26 +229,6 @@ impl SplineFlow {
         let output = spline(op, x[coupling.target].clone(), raw);
         x[coupling.target] = output.clone().slice([0..rows, 0..1]);
         output.slice([0..rows, 1..2])
-    }
-
-    fn push_features(&self, coordinate: usize, x: &Tensor<2>, features: &mut Vec<Tensor<2>>) {
-        let base = match self.config.coordinates[coordinate] {
-            Topology::Line => {
-                // Data fills half the spline's interval; waves as long as it.
-                features.push(x.clone() * (2.0 / LINE_BOUND));
-                x.clone() * (std::f32::consts::PI / LINE_BOUND)
-            }
-            Topology::Circle => x.clone(),
-        };
-        let harmonics = match self.config.coordinates[coordinate] {
-            Topology::Line => self.config.harmonics,
-            Topology::Circle => self.config.harmonics.max(1),
-        };
-        for k in 1..=harmonics {
-            let phase = base.clone() * k as f32;
-            features.push(phase.clone().cos());
-            features.push(phase.sin());
-        }
     }
 
     /// Adds ln of the base density at latents `z`.
@@ -253,6 +245,20 @@ impl SplineFlow {
             }
         })
     }
+}
+
+/// [`Harmonics`] from burn's operations.
+fn harmonics_composed(op: &Harmonics, x: &Tensor<2>) -> Tensor<2> {
+    let mut features = Vec::with_capacity(op.columns());
+    if op.straight != 0.0 {
+        features.push(x.clone() * op.straight);
+    }
+    for k in 1..=op.waves {
+        let phase = x.clone() * (op.pitch * k as f32);
+        features.push(phase.clone().cos());
+        features.push(phase.sin());
+    }
+    Tensor::cat(features, 1)
 }
 
 /// The first of two normalizations, as released: bins of 2 B softmax, slopes of

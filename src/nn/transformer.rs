@@ -8,15 +8,17 @@
 //! with a cache, for planning.
 
 use burn::module::{Module, Param};
-use burn::tensor::activation::{log_softmax, softmax};
+use burn::tensor::activation::{gelu, log_softmax, softmax};
 use burn::tensor::{Bool, Int, Tensor, TensorData};
 
 use super::decoder::DecoderShape;
 use super::fused::apply;
 use super::fused::attention::CausalAttention;
 use super::fused::cross_entropy::CrossEntropy;
-use super::fused::gelu::BiasGelu;
+use super::fused::dropout::RowDropout;
+use super::fused::gelu::Gelu;
 use super::fused::layer_norm::{EPSILON, LayerNorm as FusedLayerNorm};
+use super::fused::sublayer::{Inner, Sublayer};
 use super::init::Initializer;
 use super::layers::Linear;
 use crate::rng::Rng;
@@ -61,8 +63,18 @@ struct LayerNorm {
 pub struct Dropout<'a> {
     /// Share of numbers dropped.
     pub share: f32,
-    /// Where the masks come from.
+    /// Where the masks' seeds come from.
     pub rng: &'a mut Rng,
+}
+
+impl Dropout<'_> {
+    /// What is dropped next.
+    fn next(dropout: &mut Option<Self>) -> RowDropout {
+        dropout.as_mut().map_or(RowDropout::default(), |Dropout { share, rng }| RowDropout {
+            share: *share,
+            seed: rng.below(usize::MAX) as u64,
+        })
+    }
 }
 
 /// Windows of tokens, row-major.
@@ -108,12 +120,12 @@ impl Transformer {
         let (layout, width, rows) = (self.shape.layout, self.shape.width, input.rows);
         let d = layout.per_transition();
         let time = input.tokens.len() / rows.max(1);
-        let mut x = self.embed(input);
-        drop_out(&mut x, &mut dropout);
         let goals = layout.goals;
         let whole = goals + time;
+        let mut x = dropped(self.embed(input), Dropout::next(&mut dropout));
         for block in &self.blocks {
-            let op = CausalAttention {
+            let RowDropout { share, seed } = Dropout::next(&mut dropout);
+            let attention = CausalAttention {
                 batch: rows,
                 time: whole,
                 heads: self.shape.heads,
@@ -122,10 +134,10 @@ impl Transformer {
                 per_transition: d,
                 hidden_dim: layout.hidden_dim(),
                 markov: self.shape.markov,
-                dropout: dropout.as_ref().map_or(0.0, |dropout| dropout.share),
-                seed: dropout.as_mut().map_or(0, |dropout| dropout.rng.below(usize::MAX) as u64),
+                dropout: share,
+                seed,
             };
-            x = block.forward(x, op, &mut dropout);
+            x = block.forward(x, attention, [(); 2].map(|()| Dropout::next(&mut dropout)));
         }
         let x = self.norm.forward(x);
         let x = x.reshape([rows, whole, width]).slice([0..rows, goals..whole, 0..width]);
@@ -188,25 +200,52 @@ impl Block {
         }
     }
 
-    /// `[rows, width]` to the same.
+    /// `[batch * time, width]` to the same.
     fn forward(
         &self,
         x: Tensor<2>,
-        op: CausalAttention,
-        dropout: &mut Option<Dropout>,
+        attention: CausalAttention,
+        dropout: [RowDropout; 2],
     ) -> Tensor<2> {
-        let [rows, width] = x.dims();
-        let qkv = self.qkv.forward(self.norm1.forward(x.clone()));
-        let seen = attend(op, qkv.reshape([op.batch, op.time, 3 * width]));
-        let mut seen = self.proj.forward(seen.reshape([rows, width]));
-        drop_out(&mut seen, dropout);
-        let x = x + seen;
-        let wide =
-            bias_gelu(self.expand.product(self.norm2.forward(x.clone())), self.expand.bias());
-        let mut thought = self.contract.forward(wide);
-        drop_out(&mut thought, dropout);
-        x + thought
+        let CausalAttention { batch, time, width, .. } = attention;
+        let [first, second] = dropout;
+        let op = Sublayer { batch, time, width, inner: attention, dropout: first };
+        let layers = [&self.qkv, &self.proj];
+        let x = sublayer(&op, x, &self.norm1, layers, |wide| attend(&attention, wide));
+        let inner = Gelu { width: 4 * width };
+        let op = Sublayer { batch, time, width, inner, dropout: second };
+        sublayer(&op, x, &self.norm2, [&self.expand, &self.contract], gelu)
     }
+}
+
+/// x `[batch * time, width]`, and what the layers make of it normalized;
+/// `inner` is the inner function from burn's operations.
+fn sublayer<I: Inner>(
+    op: &Sublayer<I>,
+    x: Tensor<2>,
+    norm: &LayerNorm,
+    layers: [&Linear; 2],
+    inner: impl Fn(Tensor<2>) -> Tensor<2>,
+) -> Tensor<2> {
+    let device = x.device();
+    let [[w1, b1], [w2, b2]] = layers.map(|layer| {
+        let (weight, bias) = layer.values();
+        [weight.into_dispatch(), bias.into_dispatch()]
+    });
+    let [weight, bias] = [&norm.weight, &norm.bias].map(|value| value.val().into_dispatch());
+    let inputs = [x.clone().into_dispatch(), weight, bias, w1, b1, w2, b2];
+    apply(op, &device, inputs).unwrap_or_else(|| sublayer_composed(op, x, norm, layers, inner))
+}
+
+fn sublayer_composed<I: Inner>(
+    op: &Sublayer<I>,
+    x: Tensor<2>,
+    norm: &LayerNorm,
+    [first, second]: [&Linear; 2],
+    inner: impl Fn(Tensor<2>) -> Tensor<2>,
+) -> Tensor<2> {
+    let y = second.forward(inner(first.forward(norm.forward(x.clone()))));
+    x + dropped(y, op.dropout)
 }
 
 impl LayerNorm {
@@ -232,24 +271,12 @@ impl LayerNorm {
     }
 }
 
-fn bias_gelu(x: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
-    let [rows, width] = x.dims();
-    let device = x.device();
-    let inputs = [x.clone().into_dispatch(), bias.clone().into_dispatch()];
-    apply(&BiasGelu { rows, width }, &device, inputs)
-        .unwrap_or_else(|| burn::tensor::activation::gelu(x + bias.unsqueeze()))
-}
-
-fn attend(op: CausalAttention, qkv: Tensor<3>) -> Tensor<3> {
-    let device = qkv.device();
-    let inputs = [qkv.clone().into_dispatch()];
-    apply(&op, &device, inputs).unwrap_or_else(|| attend_composed(&op, qkv))
-}
-
-/// [`CausalAttention`] from burn's operations.
-fn attend_composed(op: &CausalAttention, qkv: Tensor<3>) -> Tensor<3> {
+/// [`CausalAttention`] from burn's operations, `[batch * time, 3 width]` to
+/// `[batch * time, width]`.
+fn attend(op: &CausalAttention, qkv: Tensor<2>) -> Tensor<2> {
     let (n, t, width, heads) = (op.batch, op.time, op.width, op.heads);
     let size = width / heads;
+    let qkv = qkv.reshape([n, t, 3 * width]);
     let part = |k: usize| {
         let part = qkv.clone().slice([0..n, 0..t, k * width..(k + 1) * width]);
         part.reshape([n, t, heads, size]).swap_dims(1, 2)
@@ -268,7 +295,7 @@ fn attend_composed(op: &CausalAttention, qkv: Tensor<3>) -> Tensor<3> {
         let kept: Vec<f32> = (0..n * heads * t * t).map(entry).collect();
         shares = shares * Tensor::from_data(TensorData::new(kept, [n, heads, t, t]), &qkv.device());
     }
-    shares.matmul(v).swap_dims(1, 2).reshape([n, t, width])
+    shares.matmul(v).swap_dims(1, 2).reshape([n * t, width])
 }
 
 /// Mean over rows of `weight * (logsumexp - score of the target)`: scores
@@ -292,18 +319,12 @@ fn cross_entropy_composed(op: &CrossEntropy, scores: Tensor<2>) -> Tensor<1> {
     (log_shares * weights).sum().neg() / op.rows as f32
 }
 
-/// Drop numbers and scale up the rest.
-fn drop_out(x: &mut Tensor<2>, dropout: &mut Option<Dropout>) {
-    let Some(Dropout { share, rng }) = dropout else { return };
-    if *share <= 0.0 {
-        return;
-    }
-    let dims = x.dims();
-    let kept = 1.0 / (1.0 - *share);
-    let draw = |_| if rng.uniform(0.0, 1.0) < f64::from(*share) { 0.0 } else { kept };
-    let mask: Vec<f32> = (0..dims[0] * dims[1]).map(draw).collect();
-    let mask = Tensor::from_data(TensorData::new(mask, dims), &x.device());
-    *x = x.clone() * mask;
+/// Drop numbers of `x` and scale up the rest.
+fn dropped(x: Tensor<2>, dropout: RowDropout) -> Tensor<2> {
+    let [rows, width] = x.dims();
+    let Some(mask) = dropout.mask(rows, width) else { return x };
+    let mask = Tensor::from_data(TensorData::new(mask, [rows, width]), &x.device());
+    x * mask
 }
 
 #[cfg(test)]

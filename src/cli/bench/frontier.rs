@@ -99,11 +99,12 @@ fn show(found: &Frontier) {
 fn points(found: &Frontier, table: &[Point]) {
     let (best, few) = (on_frontier(table), fewest(table));
     println!(
-        "  {:<14}{:>6}{:>6}  {:>16}  {:>9}",
+        "  {:<14}{:>6}{:>6}  {:>16}  {:>15}  {:>9}",
         "",
         "steps",
         "warm",
         found.measure.title(),
+        "to the best",
         "plan"
     );
     for (index, point) in table.iter().enumerate() {
@@ -115,12 +116,13 @@ fn points(found: &Frontier, table: &[Point]) {
             marks.push("fewest within 2 % of the best");
         }
         println!(
-            "  {:<14}{:>6}{:>6}  {:>9.1} ± {:<4.1}  {:>6.1} ms  {}",
+            "  {:<14}{:>6}{:>6}  {:>9.1} ± {:<4.1}  {:>15}  {:>6.1} ms  {}",
             point.sampler.row().title,
             point.steps,
             if point.warm_steps > 0 { point.warm_steps.to_string() } else { "-".into() },
             point.score.mean,
             point.score.se,
+            point.behind.map_or("-".into(), |b| format!("{:.1} ± {:.1}", b.mean, b.se)),
             point.plan_ms,
             marks.join(", "),
         );

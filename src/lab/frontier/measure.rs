@@ -5,7 +5,9 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::{DragPoint, FORMAT, Frontier, Measure, Point, REPLAN_EVERY, by_the_clock, weights_id};
+use super::{
+    DragPoint, FORMAT, Frontier, Measure, Point, REPLAN_EVERY, by_the_clock, compare, weights_id,
+};
 use crate::env::Environment;
 use crate::eval::returns::evaluate_returns;
 use crate::eval::{DragOptions, Estimate, EvalOptions, evaluate, evaluate_drags, quantile};
@@ -101,7 +103,9 @@ pub fn measure(
     };
     let environments = (0..options.at_once.max(1)).map(|_| scene.make_environment());
     let environments = environments.collect::<Result<_, _>>().map_err(OpenError::from)?;
-    let mut work = Work { scene, opened, environments, options, frontier, done: 0.0, total: 1.0 };
+    let scores = Vec::new();
+    let mut work =
+        Work { scene, opened, environments, options, frontier, scores, done: 0.0, total: 1.0 };
     work.run(on_progress)?;
     Ok(work.frontier)
 }
@@ -123,6 +127,8 @@ struct Work<'a> {
     environments: Vec<Box<dyn Environment>>,
     options: &'a MeasureOptions,
     frontier: Frontier,
+    /// Of every point of the table that is measured, one score per episode.
+    scores: Vec<Vec<f64>>,
     /// Forwards done and in all, roughly: they take nearly all of the time.
     done: f64,
     total: f64,
@@ -148,6 +154,7 @@ impl Work<'_> {
         let drag_cost = if has_drags { 40.0 * episodes } else { 0.0 };
         self.total = episodes * (cost(&samplers) + cost(&replans)) + drag_cost;
         for (ways, replans) in [(samplers, false), (replans, true)] {
+            self.scores.clear();
             for way in ways {
                 if self.point(way, replans, on_progress)?.is_break() {
                     return Ok(());
@@ -271,38 +278,39 @@ impl Work<'_> {
         };
         let planner = self.opened.planner()?;
         let environments = &mut self.environments;
-        let (score, times) = match frontier.measure {
+        let (scores, times) = match frontier.measure {
             Measure::Return => {
                 let found = evaluate_returns(environments, planner, &options, &mut on_episode)?;
-                (found.total_reward, found.plan_ms)
+                (found.returns, found.plan_ms)
             }
             Measure::Score => {
                 let found = evaluate(environments, planner, &options, &mut on_episode)?;
-                (found.score, found.plan_ms)
+                (found.scores, found.plan_ms)
             }
             Measure::Reached => {
                 let found = evaluate(environments, planner, &options, &mut on_episode)?;
-                let percent = |rate: Estimate| Estimate {
-                    mean: 100.0 * rate.mean,
-                    se: 100.0 * rate.se,
-                    ..rate
-                };
-                (found.reach_rate.map(percent), found.plan_ms)
+                let percent = |reached: bool| if reached { 100.0 } else { 0.0 };
+                (found.reached.into_iter().map(percent).collect(), found.plan_ms)
             }
         };
         if broken {
             return Ok(ControlFlow::Break(()));
         }
         self.done += each * self.options.episodes as f64;
-        if let Some(score) = score {
+        if let Some(score) = Estimate::of(scores.iter().copied()) {
             let Way { sampler, steps, warm_steps, forwards } = way;
             // Until the times are taken again, all in turn.
             let (plan_ms, timed) = (times.p50, times.n);
-            let point = Point { sampler, steps, warm_steps, forwards, score, plan_ms, timed };
-            match replans {
-                true => self.frontier.replanning.push(point),
-                false => self.frontier.points.push(point),
-            }
+            let behind = None;
+            let point =
+                Point { sampler, steps, warm_steps, forwards, score, behind, plan_ms, timed };
+            let table = match replans {
+                true => &mut self.frontier.replanning,
+                false => &mut self.frontier.points,
+            };
+            table.push(point);
+            self.scores.push(scores);
+            compare(table, &self.scores);
         }
         Ok(on_progress(self.done / self.total, &self.frontier))
     }

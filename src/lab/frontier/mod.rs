@@ -64,6 +64,10 @@ pub struct Point {
     pub forwards: usize,
     /// What following these plans gives.
     pub score: Estimate,
+    /// The same less what the best of the table gives, episode by episode: all
+    /// of them see the same resets. Absent in older records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behind: Option<Estimate>,
     /// Median time of a plan, milliseconds.
     pub plan_ms: f64,
     /// Plans timed.
@@ -175,6 +179,17 @@ pub fn on_frontier(points: &[Point]) -> Vec<bool> {
     points.iter().map(|point| !points.iter().any(|other| beats(other, point))).collect()
 }
 
+/// Say of every point how far it is from the best, from the scores of its
+/// episodes.
+fn compare(points: &mut [Point], scores: &[Vec<f64>]) {
+    let mean = |index: &usize| points[*index].score.mean;
+    let best = (0..points.len()).max_by(|a, b| mean(a).total_cmp(&mean(b)));
+    let Some(best) = best.and_then(|best| scores.get(best)) else { return };
+    for (point, scores) in points.iter_mut().zip(scores) {
+        point.behind = Estimate::difference(scores, best);
+    }
+}
+
 /// The point of the fewest forwards whose score is within [`AS_GOOD`] of the
 /// best; of equals the one of the higher score.
 pub fn fewest(points: &[Point]) -> Option<usize> {
@@ -197,6 +212,7 @@ mod tests {
             warm_steps: 0,
             forwards,
             score: Estimate { mean, se: 1.0, n: 100 },
+            behind: None,
             plan_ms,
             timed: 9,
         }
@@ -227,6 +243,18 @@ mod tests {
         let negative = [point(1, -300.0, 1.0), point(2, -101.0, 2.0), point(4, -100.0, 4.0)];
         assert_eq!(fewest(&negative), Some(1));
         assert_eq!(fewest(&[]), None);
+    }
+
+    #[test]
+    fn points_are_compared_with_the_best_episode_by_episode() {
+        let scores = [vec![10.0, 200.0, 90.0], vec![12.0, 202.0, 95.0]];
+        let mean = |scores: &Vec<f64>| scores.iter().sum::<f64>() / 3.0;
+        let mut points = [point(1, mean(&scores[0]), 1.0), point(2, mean(&scores[1]), 2.0)];
+        compare(&mut points, &scores);
+        let behind = points.map(|point| point.behind.unwrap());
+        assert!((behind[0].mean + 3.0).abs() < 1e-9 && (behind[0].se - 1.0).abs() < 1e-9);
+        assert_eq!((behind[1].mean, behind[1].se), (0.0, 0.0));
+        compare(&mut [], &[]);
     }
 
     #[test]

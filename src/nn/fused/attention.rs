@@ -12,17 +12,14 @@
 //! dV = (P Z)^T dO,   dP = Z (dO V^T),   dS = P (dP - rowsum(P dP))
 //! ```
 
-mod dropout;
 mod head;
 mod product;
 #[cfg(test)]
 mod tests;
 
-use rayon::prelude::*;
-
-use self::dropout::{Dropout, split_mix};
-use self::head::{Head, Plan};
-use super::HostOp;
+pub use self::head::{Head, Plan};
+use super::dropout::{Hashed, halves, split_mix};
+use super::sublayer::Inner;
 
 /// Multi-head attention of sequences `[goals, tokens]`; token `i - goals` of a
 /// sequence has place `(i - goals) % per_transition` in its transition.
@@ -69,82 +66,73 @@ impl CausalAttention {
     /// A function of its arguments and the seed alone, so the backward pass and
     /// a version composed of other operations can repeat it.
     pub fn dropout_factor(&self, batch: usize, head: usize, row: usize, column: usize) -> f32 {
-        let dropout = Dropout::new(self.dropout);
+        let dropout = Hashed::new(self.dropout);
         dropout.factor(self.dropout_keys(batch, head, row), column as u32)
     }
 
     /// What tells the rows' hashes apart.
     fn dropout_keys(&self, batch: usize, head: usize, row: usize) -> [u32; 2] {
         let sequence = split_mix(self.seed ^ split_mix(batch as u64));
-        let key = split_mix(sequence ^ ((head as u64) << 32 | row as u64));
-        [key as u32, (key >> 32) as u32]
+        halves(split_mix(sequence ^ ((head as u64) << 32 | row as u64)))
     }
 
-    fn check(&self, qkv: &[f32]) {
+    fn check(&self) {
         assert!(
             self.heads > 0
                 && self.width.is_multiple_of(self.heads)
                 && self.per_transition > 0
                 && self.goals <= self.time
-                && (0.0..1.0).contains(&self.dropout)
-                && qkv.len() == self.batch * self.time * 3 * self.width,
-            "attention over {} numbers as {self:?}",
-            qkv.len()
+                && (0.0..1.0).contains(&self.dropout),
+            "no attention is {self:?}"
         );
     }
 }
 
-impl HostOp<1> for CausalAttention {
-    fn output_shape(&self) -> Vec<usize> {
-        vec![self.batch, self.time, self.width]
+impl Inner for CausalAttention {
+    type Plan = Plan;
+    type Space = Head;
+    const KEEPS: bool = true;
+
+    /// Queries, then keys, then values, heads one after another inside each;
+    /// to the heads one after another.
+    fn widths(&self) -> [usize; 2] {
+        [3 * self.width, self.width]
     }
 
-    /// Input: `[batch, time, 3 width]`, queries, then keys, then values, heads
-    /// one after another inside each. Output `[batch, time, width]`; a row that
-    /// attends to nothing is 0.
-    fn forward(&self, [qkv]: [&[f32]; 1]) -> Vec<f32> {
-        self.check(qkv);
-        let plan = Plan::new(self);
-        let length = self.time * self.width;
-        let mut output = vec![0.0; self.batch * length];
-        if !plan.columns.is_empty() {
-            output
-                .par_chunks_exact_mut(length)
-                .zip(qkv.par_chunks_exact(3 * length))
-                .enumerate()
-                .for_each_init(
-                    || Head::new(&plan),
-                    |space, (b, (output, qkv))| {
-                        for h in 0..self.heads {
-                            space.forward(self, &plan, [b, h], qkv, output);
-                        }
-                    },
-                );
-        }
-        output
+    fn plan(&self) -> Plan {
+        self.check();
+        Plan::new(self)
     }
 
-    fn backward(&self, [qkv]: [&[f32]; 1], grad: &[f32]) -> [Vec<f32>; 1] {
-        self.check(qkv);
-        assert_eq!(grad.len() * 3, qkv.len());
-        let plan = Plan::new(self);
-        let length = self.time * self.width;
-        let mut qkv_grad = vec![0.0; qkv.len()];
-        if !plan.columns.is_empty() {
-            qkv_grad
-                .par_chunks_exact_mut(3 * length)
-                .zip(qkv.par_chunks_exact(3 * length))
-                .zip(grad.par_chunks_exact(length))
-                .enumerate()
-                .for_each_init(
-                    || Head::new(&plan),
-                    |space, (b, ((qkv_grad, qkv), grad))| {
-                        for h in 0..self.heads {
-                            space.backward(self, &plan, [b, h], [qkv, grad], qkv_grad);
-                        }
-                    },
-                );
+    fn space(&self, plan: &Plan) -> Head {
+        Head::new(plan)
+    }
+
+    /// `[time, 3 width]` to `[time, width]`; a row that attends to nothing is
+    /// 0.
+    fn forward(
+        &self,
+        (plan, head, sequence): (&Plan, &mut Head, usize),
+        qkv: &[f32],
+        output: &mut [f32],
+    ) {
+        output.fill(0.0);
+        for h in 0..self.heads {
+            head.forward(self, plan, [sequence, h], qkv, output);
         }
-        [qkv_grad]
+    }
+
+    fn backward(
+        &self,
+        (plan, head, sequence): (&Plan, &mut Head, usize),
+        qkv: &[f32],
+        _output: &mut [f32],
+        grad: &[f32],
+        qkv_grad: &mut [f32],
+    ) {
+        qkv_grad.fill(0.0);
+        for h in 0..self.heads {
+            head.backward(self, plan, [sequence, h], [qkv, grad], qkv_grad);
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! A bias and the exact GELU in one pass: gelu(h) = h Phi(h), Phi the normal
+//! The exact GELU: gelu(h) = h Phi(h), Phi the normal
 //! distribution function (Hendrycks and Gimpel 2016).
 //!
 //! Phi(-z) = phi(z) (b1 t + ... + b5 t^5) with t = 1 / (1 + 0.2316419 z), off
@@ -6,55 +6,43 @@
 //! is the one the gradient needs: one exponential serves both.
 
 use multiversion::multiversion;
-use rayon::prelude::*;
 
-use super::HostOp;
-use super::layer_norm::add;
+use super::sublayer::Inner;
 
-/// Rows a thread takes at once; fixed, so that the bias's gradient does not
-/// depend on the number of threads.
-const CHUNK: usize = 64;
-
-/// `y[i] = gelu(x[i] + bias)`.
+/// `y = gelu(h)`, `width` numbers per row.
 #[derive(Clone, Copy, Debug)]
-pub struct BiasGelu {
-    /// Rows, every leading axis flattened.
-    pub rows: usize,
-    /// Numbers per row, at least 1.
+pub struct Gelu {
+    /// Numbers per row.
     pub width: usize,
 }
 
-impl HostOp<2> for BiasGelu {
-    fn output_shape(&self) -> Vec<usize> {
-        vec![self.rows, self.width]
+impl Inner for Gelu {
+    type Plan = ();
+    type Space = ();
+    /// The gradient needs the distribution function, too: y costs a product.
+    const KEEPS: bool = false;
+
+    fn widths(&self) -> [usize; 2] {
+        [self.width; 2]
     }
 
-    /// Inputs: x `[rows, width]`, bias `[width]`.
-    fn forward(&self, [x, bias]: [&[f32]; 2]) -> Vec<f32> {
-        assert!(x.len() == self.rows * self.width && bias.len() == self.width);
-        let mut y = vec![0.0; x.len()];
-        y.par_chunks_mut(CHUNK * self.width)
-            .zip(x.par_chunks(CHUNK * self.width))
-            .for_each(|(y, x)| activate(x, bias, y));
-        y
+    fn plan(&self) {}
+
+    fn space(&self, (): &()) {}
+
+    fn forward(&self, _: (&(), &mut (), usize), h: &[f32], y: &mut [f32]) {
+        activate(h, y);
     }
 
-    fn backward(&self, [x, bias]: [&[f32]; 2], grad: &[f32]) -> [Vec<f32>; 2] {
-        assert!(x.len() == grad.len() && bias.len() == self.width);
-        let mut dx = vec![0.0; x.len()];
-        let parts: Vec<Vec<f32>> = dx
-            .par_chunks_mut(CHUNK * self.width)
-            .zip(x.par_chunks(CHUNK * self.width))
-            .zip(grad.par_chunks(CHUNK * self.width))
-            .map(|((dx, x), grad)| {
-                let mut bias_grad = vec![0.0; self.width];
-                gradients(x, bias, grad, dx, &mut bias_grad);
-                bias_grad
-            })
-            .collect();
-        let mut bias_grad = vec![0.0; self.width];
-        parts.iter().for_each(|part| add(&mut bias_grad, part));
-        [dx, bias_grad]
+    fn backward(
+        &self,
+        _: (&(), &mut (), usize),
+        h: &[f32],
+        y: &mut [f32],
+        grad: &[f32],
+        dh: &mut [f32],
+    ) {
+        gradients(h, y, grad, dh);
     }
 }
 
@@ -96,31 +84,23 @@ fn normal(h: f32) -> (f32, f32) {
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512vl+fma", "x86_64+avx2+fma"))]
-fn activate(x: &[f32], bias: &[f32], y: &mut [f32]) {
-    let width = bias.len();
-    for (x, y) in x.chunks_exact(width).zip(y.chunks_exact_mut(width)) {
-        for i in 0..width {
-            let h = x[i] + bias[i];
-            let (_, distribution) = normal(h);
-            y[i] = h * distribution;
-        }
+fn activate(h: &[f32], y: &mut [f32]) {
+    for (h, y) in h.iter().zip(y) {
+        let (_, distribution) = normal(*h);
+        *y = *h * distribution;
     }
 }
 
-/// Writes dx and adds to the bias's gradient.
+/// Writes y and the gradient of h.
 #[multiversion(targets("x86_64+avx512f+avx512vl+fma", "x86_64+avx2+fma"))]
-fn gradients(x: &[f32], bias: &[f32], grad: &[f32], dx: &mut [f32], bias_grad: &mut [f32]) {
-    let width = bias.len();
-    let bias_grad = &mut bias_grad[..width];
-    let rows = x.chunks_exact(width).zip(grad.chunks_exact(width)).zip(dx.chunks_exact_mut(width));
-    for ((x, grad), dx) in rows {
-        for i in 0..width {
-            let h = x[i] + bias[i];
-            let (density, distribution) = normal(h);
-            let value = grad[i] * (distribution + h * density);
-            dx[i] = value;
-            bias_grad[i] += value;
-        }
+fn gradients(h: &[f32], y: &mut [f32], grad: &[f32], dh: &mut [f32]) {
+    let n = h.len();
+    let (y, grad, dh) = (&mut y[..n], &grad[..n], &mut dh[..n]);
+    for i in 0..n {
+        let h = h[i];
+        let (density, distribution) = normal(h);
+        y[i] = h * distribution;
+        dh[i] = grad[i] * (distribution + h * density);
     }
 }
 
@@ -167,34 +147,35 @@ mod tests {
         }
     }
 
+    /// Outputs forward, outputs backward and gradients.
+    fn run(h: &[f32], grad: &[f32]) -> [Vec<f32>; 3] {
+        let op = Gelu { width: h.len() };
+        let [mut y, mut again, mut dh] = [(); 3].map(|()| vec![f32::NAN; h.len()]);
+        op.forward((&(), &mut (), 0), h, &mut y);
+        op.backward((&(), &mut (), 0), h, &mut again, grad, &mut dh);
+        [y, again, dh]
+    }
+
     #[test]
     fn outputs_and_gradients_are_those_of_the_exact_function() {
-        let (rows, width) = (67, 23);
         let mut rng = Rng::stream(2, "gelu");
-        let x: Vec<f32> = rng.normals(rows * width).iter().map(|x| 3.0 * x).collect();
-        let (bias, upstream) = (rng.normals(width), rng.normals(rows * width));
-        let op = BiasGelu { rows, width };
-        let y = op.forward([&x, &bias]);
-        let [dx, bias_grad] = op.backward([&x, &bias], &upstream);
-        let mut sums = vec![0.0; width];
-        for i in 0..x.len() {
-            let h = f64::from(x[i]) + f64::from(bias[i % width]);
+        let h: Vec<f32> = rng.normals(1541).iter().map(|h| 3.0 * h).collect();
+        let upstream = rng.normals(h.len());
+        let [y, again, dh] = run(&h, &upstream);
+        assert_eq!(y, again);
+        for i in 0..h.len() {
+            let h = f64::from(h[i]);
             assert!((f64::from(y[i]) - gelu(h)).abs() < 2e-6, "gelu({h}) = {}", y[i]);
             let slope = (gelu(h + 1e-5) - gelu(h - 1e-5)) / 2e-5;
             let expected = slope * f64::from(upstream[i]);
-            assert!((f64::from(dx[i]) - expected).abs() < 3e-6, "{h}: {} {expected}", dx[i]);
-            sums[i % width] += expected;
-        }
-        for (grad, expected) in bias_grad.iter().zip(&sums) {
-            assert!((f64::from(*grad) - expected).abs() < 1e-4, "{grad} {expected}");
+            assert!((f64::from(dh[i]) - expected).abs() < 3e-6, "{h}: {} {expected}", dh[i]);
         }
     }
 
     #[test]
     fn far_from_zero_it_is_the_identity_or_zero() {
-        let op = BiasGelu { rows: 1, width: 4 };
-        let x = [-1e6, -1e18, 1e6, 1e18];
-        assert_eq!(op.forward([&x, &[0.0; 4]]), [0.0, 0.0, 1e6, 1e18]);
-        assert_eq!(op.backward([&x, &[0.0; 4]], &[1.0; 4])[0], [0.0, 0.0, 1.0, 1.0]);
+        let [y, _, dh] = run(&[-1e6, -1e18, 1e6, 1e18], &[1.0; 4]);
+        assert_eq!(y, [0.0, 0.0, 1e6, 1e18]);
+        assert_eq!(dh, [0.0, 0.0, 1.0, 1.0]);
     }
 }

@@ -109,8 +109,9 @@ fn moments(x: &[f32]) -> (f32, f32) {
     (mean, 1.0 / (variance + EPSILON).sqrt())
 }
 
+/// Writes y.
 #[multiversion(targets("x86_64+avx512f+avx512vl+fma", "x86_64+avx2+fma"))]
-fn normalize(x: &[f32], weight: &[f32], bias: &[f32], y: &mut [f32]) {
+pub(super) fn normalize(x: &[f32], weight: &[f32], bias: &[f32], y: &mut [f32]) {
     let width = weight.len();
     let bias = &bias[..width];
     for (x, y) in x.chunks_exact(width).zip(y.chunks_exact_mut(width)) {
@@ -123,7 +124,7 @@ fn normalize(x: &[f32], weight: &[f32], bias: &[f32], y: &mut [f32]) {
 
 /// Writes dx and adds to the gradients of weight and bias.
 #[multiversion(targets("x86_64+avx512f+avx512vl+fma", "x86_64+avx2+fma"))]
-fn gradients(
+pub(super) fn gradients(
     x: &[f32],
     weight: &[f32],
     grad: &[f32],

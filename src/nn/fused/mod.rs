@@ -10,13 +10,17 @@ pub mod attention;
 pub mod beside;
 pub mod convolution;
 pub mod cross_entropy;
+pub mod dropout;
 pub mod gelu;
+pub mod harmonics;
 pub mod in_place;
 pub mod layer_norm;
 pub mod norm_mish;
 pub mod panels;
+pub mod perceptron;
 pub mod residual;
 pub mod spline;
+pub mod sublayer;
 pub mod upsampling;
 mod workspace;
 
@@ -94,7 +98,7 @@ fn tracked<O: HostOp<N>, const N: usize>(
         OpsKind::Tracked(prep) => {
             let (output, kept) = op.forward_keeping(values.each_ref().map(elements));
             let output = FlexTensor::from_data(TensorData::new(output, op.output_shape()));
-            prep.finish(Saved { inputs: values, kept: Arc::new(kept) }, output)
+            prep.finish(Saved { inputs: values, kept: Arc::new(Kept(kept)) }, output)
         }
         OpsKind::UnTracked(prep) => prep.finish(run(op, &values)),
     };
@@ -129,7 +133,17 @@ fn try_each<T, const N: usize>(items: [Option<T>; N]) -> Option<[T; N]> {
 struct Saved<const N: usize> {
     inputs: [FlexTensor; N],
     /// Shared, so that burn may clone the state.
-    kept: Arc<Vec<f32>>,
+    kept: Arc<Kept>,
+}
+
+/// What training keeps of an operation; its memory serves the next one.
+#[derive(Debug)]
+struct Kept(Vec<f32>);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        workspace::give_back(std::mem::take(&mut self.0));
+    }
 }
 
 #[derive(Debug)]
@@ -147,7 +161,7 @@ impl<O: HostOp<N>, const N: usize> Backward<Flex, N> for HostStep<O> {
         let grad = grads.consume::<Flex>(&ops.node).to_contiguous();
         let Saved { inputs, kept } = ops.state;
         let values = inputs.each_ref().map(elements);
-        let input_grads = self.0.backward_keeping(values, &kept, elements(&grad));
+        let input_grads = self.0.backward_keeping(values, &kept.0, elements(&grad));
         for ((parent, input), grad) in ops.parents.iter().zip(&inputs).zip(input_grads) {
             if let Some(parent) = parent {
                 let grad = TensorData::new(grad, input.layout().shape().clone());

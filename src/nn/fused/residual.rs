@@ -157,7 +157,7 @@ impl Residual {
     }
 
     fn run_keeping(&self, inputs: &Inputs) -> (Vec<f32>, Vec<f32>) {
-        let mut kept = vec![0.0; 2 * self.batch * self.time * self.outputs];
+        let mut kept = workspace::take(2 * self.batch * self.time * self.outputs);
         (self.run(inputs, Some(&mut kept)), kept)
     }
 

@@ -13,9 +13,13 @@
 //! on Tori and Spheres") the ends are one point: the outer derivatives are one
 //! free number, and a learned rotation comes before the spline.
 
+use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::HostOp;
+use super::cross_entropy::most;
+use super::gelu::exp;
+use super::layer_norm::total;
 
 /// Smallest bin as a share of the interval, and smallest knot derivative. A
 /// tenth of the customary 1e-3: a gap between two places where the policy may
@@ -78,26 +82,40 @@ impl Topology {
 /// are the identity: ln(e^(1 - FLOOR) - 1).
 pub const DERIVATIVE_SHIFT: f32 = 0.541_166_65;
 
+#[inline(always)]
 fn softplus(x: f32) -> f32 {
     if x > 20.0 { x } else { x.exp().ln_1p() }
 }
 
+#[inline(always)]
 fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + (-x).exp())
 }
 
 /// `x` brought into `[-bound, bound)`.
+#[inline(always)]
 fn wrap(x: f32, bound: f32) -> f32 {
     let turns = ((x + bound) / (2.0 * bound)).floor();
     (x - 2.0 * bound * turns).clamp(-bound, bound)
 }
 
-/// A row's knots.
+/// A row's knots; chunks of rows write over the same ones.
 struct Knots {
     share_x: [f32; MAX_BINS],
     share_y: [f32; MAX_BINS],
     x: [f32; MAX_BINS + 1],
     y: [f32; MAX_BINS + 1],
+}
+
+impl Knots {
+    fn new() -> Self {
+        Knots {
+            share_x: [0.0; MAX_BINS],
+            share_y: [0.0; MAX_BINS],
+            x: [0.0; MAX_BINS + 1],
+            y: [0.0; MAX_BINS + 1],
+        }
+    }
 }
 
 /// The bin a point lies in.
@@ -113,33 +131,27 @@ struct Bin {
 }
 
 impl Spline {
-    fn knots(&self, raw: &[f32]) -> Knots {
-        let mut knots = Knots {
-            share_x: [0.0; MAX_BINS],
-            share_y: [0.0; MAX_BINS],
-            x: [0.0; MAX_BINS + 1],
-            y: [0.0; MAX_BINS + 1],
-        };
+    #[inline(always)]
+    fn fill(&self, raw: &[f32], knots: &mut Knots) {
         let k = self.bins;
-        self.edges(&raw[..k], &mut knots.share_x, &mut knots.x);
-        self.edges(&raw[k..2 * k], &mut knots.share_y, &mut knots.y);
-        knots
+        self.edges(&raw[..k], &mut knots.share_x[..k], &mut knots.x[..=k]);
+        self.edges(&raw[k..2 * k], &mut knots.share_y[..k], &mut knots.y[..=k]);
     }
 
     /// Softmax of `raw`, and the edges of bins of those shares.
+    #[inline(always)]
     fn edges(&self, raw: &[f32], shares: &mut [f32], edges: &mut [f32]) {
-        let k = self.bins;
-        let most = raw.iter().fold(f32::NEG_INFINITY, |most, value| most.max(*value));
-        let mut sum = 0.0;
+        let k = raw.len();
+        let most = most(raw);
         for (share, value) in shares.iter_mut().zip(raw) {
-            *share = (value - most).exp();
-            sum += *share;
+            *share = exp(*value - most);
         }
+        let inverse = 1.0 / total([shares], |[share]| share);
         let free = 1.0 - FLOOR * k as f32;
         let mut edge = -self.bound;
         edges[0] = edge;
-        for (share, end) in shares[..k].iter_mut().zip(&mut edges[1..]) {
-            *share /= sum;
+        for (share, end) in shares.iter_mut().zip(&mut edges[1..]) {
+            *share *= inverse;
             edge += 2.0 * self.bound * (FLOOR + free * *share);
             *end = edge;
         }
@@ -147,6 +159,7 @@ impl Spline {
     }
 
     /// Where the raw derivative of knot `knot` lies; `None` where it is fixed.
+    #[inline(always)]
     fn derivative_index(&self, knot: usize) -> Option<usize> {
         let k = self.bins;
         match self.topology {
@@ -156,12 +169,14 @@ impl Spline {
         }
     }
 
+    #[inline(always)]
     fn derivative(&self, raw: &[f32], knot: usize) -> f32 {
         self.derivative_index(knot)
             .map_or(1.0, |index| FLOOR + softplus(raw[index] + DERIVATIVE_SHIFT))
     }
 
     /// The bin of `value` among `edges` (those of x or of y).
+    #[inline(always)]
     fn bin(&self, raw: &[f32], knots: &Knots, edges: &[f32], value: f32) -> Bin {
         let mut index = 0;
         while index + 1 < self.bins && value >= edges[index + 1] {
@@ -179,6 +194,7 @@ impl Spline {
     }
 
     /// The circle's rotation; 0 on the line.
+    #[inline(always)]
     fn rotation(&self, raw: &[f32]) -> f32 {
         match self.topology {
             Topology::Line => 0.0,
@@ -186,19 +202,21 @@ impl Spline {
         }
     }
 
-    fn forward_row(&self, x: f32, raw: &[f32]) -> [f32; 2] {
+    #[inline(always)]
+    fn forward_row(&self, x: f32, raw: &[f32], knots: &mut Knots) -> [f32; 2] {
         let x = match self.topology {
             Topology::Line if x.abs() >= self.bound => return [x, 0.0],
             Topology::Line => x,
             Topology::Circle => wrap(x + self.rotation(raw), self.bound),
         };
-        let knots = self.knots(raw);
-        let bin = self.bin(raw, &knots, &knots.x, x);
+        self.fill(raw, knots);
+        let bin = self.bin(raw, knots, &knots.x, x);
         let (y, log_slope) = bin.forward(x);
         [y, log_slope]
     }
 
-    fn inverse_row(&self, y: f32, raw: &[f32]) -> [f32; 2] {
+    #[inline(always)]
+    fn inverse_row(&self, y: f32, raw: &[f32], knots: &mut Knots) -> [f32; 2] {
         if self.topology == Topology::Line && y.abs() >= self.bound {
             return [y, 0.0];
         }
@@ -206,8 +224,8 @@ impl Spline {
             Topology::Line => y,
             Topology::Circle => wrap(y, self.bound),
         };
-        let knots = self.knots(raw);
-        let bin = self.bin(raw, &knots, &knots.y, y);
+        self.fill(raw, knots);
+        let bin = self.bin(raw, knots, &knots.y, y);
         let x = bin.inverse(y);
         let (_, log_slope) = bin.forward(x);
         match self.topology {
@@ -217,15 +235,22 @@ impl Spline {
     }
 
     /// Gradients of one row; writes those of the raw parameters.
-    fn backward_row(&self, x: f32, raw: &[f32], [gy, gl]: [f32; 2], grad: &mut [f32]) -> f32 {
+    #[inline(always)]
+    fn backward_row(
+        &self,
+        (x, raw): (f32, &[f32]),
+        [gy, gl]: [f32; 2],
+        knots: &mut Knots,
+        grad: &mut [f32],
+    ) -> f32 {
         let k = self.bins;
         let x = match self.topology {
             Topology::Line if x.abs() >= self.bound => return gy,
             Topology::Line => x,
             Topology::Circle => wrap(x + self.rotation(raw), self.bound),
         };
-        let knots = self.knots(raw);
-        let bin = self.bin(raw, &knots, &knots.x, x);
+        self.fill(raw, knots);
+        let bin = self.bin(raw, knots, &knots.x, x);
         let g = bin.backward(x, gy, gl);
         self.edge_grads(&knots.share_x, bin.index, g.x_knot, g.width, &mut grad[..k]);
         self.edge_grads(&knots.share_y, bin.index, gy, g.height, &mut grad[k..2 * k]);
@@ -242,6 +267,7 @@ impl Spline {
 
     /// Through cumulative sum and softmax: the left edge moves with every bin
     /// before it.
+    #[inline(always)]
     fn edge_grads(&self, shares: &[f32], bin: usize, left: f32, size: f32, grad: &mut [f32]) {
         let scale = 2.0 * self.bound * (1.0 - FLOOR * self.bins as f32);
         let by_share = |j: usize| match j.cmp(&bin) {
@@ -268,6 +294,7 @@ struct BinGrad {
 
 impl Bin {
     /// y and ln dy/dx.
+    #[inline(always)]
     fn forward(&self, x: f32) -> (f32, f32) {
         let s = self.height / self.width;
         let xi = ((x - self.x) / self.width).clamp(0.0, 1.0);
@@ -276,10 +303,12 @@ impl Bin {
         let y = self.y + self.height * (s * xi * xi + self.d0 * t) / denominator;
         let rest = 1.0 - xi;
         let slope = self.d1 * xi * xi + 2.0 * s * t + self.d0 * rest * rest;
-        (y, 2.0 * s.ln() + slope.ln() - 2.0 * denominator.ln())
+        let ratio = s / denominator;
+        (y, (ratio * ratio * slope).ln())
     }
 
     /// The x of a y: the stable root of a quadratic.
+    #[inline(always)]
     fn inverse(&self, y: f32) -> f32 {
         let s = self.height / self.width;
         let up = (y - self.y).clamp(0.0, self.height);
@@ -292,6 +321,7 @@ impl Bin {
         self.x + xi * self.width
     }
 
+    #[inline(always)]
     fn backward(&self, x: f32, gy: f32, gl: f32) -> BinGrad {
         let (w, h, d0, d1) = (self.width, self.height, self.d0, self.d1);
         let s = h / w;
@@ -326,6 +356,32 @@ impl Bin {
     }
 }
 
+/// A chunk of rows.
+#[multiversion(targets("x86_64+avx512f+avx512vl+fma", "x86_64+avx2+fma"))]
+fn pass(op: &Spline, x: &[f32], raw: &[f32], output: &mut [f32]) {
+    let width = op.topology.parameters(op.bins);
+    let mut knots = Knots::new();
+    let rows = output.chunks_exact_mut(2).zip(x).zip(raw.chunks_exact(width));
+    for ((output, x), raw) in rows {
+        output.copy_from_slice(&match op.direction {
+            Direction::Forward => op.forward_row(*x, raw, &mut knots),
+            Direction::Inverse => op.inverse_row(*x, raw, &mut knots),
+        });
+    }
+}
+
+/// Gradients of a chunk of rows.
+#[multiversion(targets("x86_64+avx512f+avx512vl+fma", "x86_64+avx2+fma"))]
+fn pass_back(op: &Spline, [x, raw, grad]: [&[f32]; 3], dx: &mut [f32], draw: &mut [f32]) {
+    let width = op.topology.parameters(op.bins);
+    let mut knots = Knots::new();
+    let inputs = x.iter().zip(raw.chunks_exact(width)).zip(grad.chunks_exact(2));
+    let rows = dx.iter_mut().zip(draw.chunks_exact_mut(width)).zip(inputs);
+    for ((dx, draw), ((x, raw), grad)) in rows {
+        *dx = op.backward_row((*x, raw), [grad[0], grad[1]], &mut knots, draw);
+    }
+}
+
 impl HostOp<2> for Spline {
     fn output_shape(&self) -> Vec<usize> {
         vec![self.rows, 2]
@@ -338,15 +394,7 @@ impl HostOp<2> for Spline {
             .par_chunks_mut(2 * CHUNK)
             .zip(x.par_chunks(CHUNK))
             .zip(raw.par_chunks(width * CHUNK))
-            .for_each(|((output, x), raw)| {
-                let rows = output.chunks_exact_mut(2).zip(x).zip(raw.chunks_exact(width));
-                for ((output, x), raw) in rows {
-                    output.copy_from_slice(&match self.direction {
-                        Direction::Forward => self.forward_row(*x, raw),
-                        Direction::Inverse => self.inverse_row(*x, raw),
-                    });
-                }
-            });
+            .for_each(|((output, x), raw)| pass(self, x, raw, output));
         output
     }
 
@@ -362,15 +410,7 @@ impl HostOp<2> for Spline {
             .zip(raw.par_chunks(width * CHUNK))
             .zip(grad.par_chunks(2 * CHUNK))
             .for_each(|((((dx, draw), x), raw), grad)| {
-                let rows = dx
-                    .iter_mut()
-                    .zip(draw.chunks_exact_mut(width))
-                    .zip(x)
-                    .zip(raw.chunks_exact(width))
-                    .zip(grad.chunks_exact(2));
-                for ((((dx, draw), x), raw), grad) in rows {
-                    *dx = self.backward_row(*x, raw, [grad[0], grad[1]], draw);
-                }
+                pass_back(self, [x, raw, grad], dx, draw);
             });
         [dx, draw]
     }

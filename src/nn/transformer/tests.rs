@@ -117,36 +117,60 @@ fn a_reward_to_go_is_read_by_nobody() {
 }
 
 #[test]
-fn fused_attention_equals_its_composition_forward_and_backward() {
+fn fused_sublayers_equal_their_composition_forward_and_backward() {
     let device = Device::flex().autodiff();
-    for (markov, dropout) in [(false, 0.0), (true, 0.0), (false, 0.3)] {
-        let op = CausalAttention {
+    let width = 8;
+    for (markov, share) in [(false, 0.0), (true, 0.0), (false, 0.3)] {
+        let attention = CausalAttention {
             batch: 2,
             time: 11,
             heads: 2,
-            width: 8,
+            width,
             goals: 1,
             per_transition: 5,
             hidden_dim: Some(4),
             markov,
-            dropout,
+            dropout: share,
             seed: 9,
         };
-        let mut rng = Rng::stream(8, "attention");
-        let qkv = TensorData::new(rng.normals(2 * 11 * 24), [2, 11, 24]);
-        let qkv = Tensor::<3>::from_data(qkv, &device).require_grad();
-        let cotangent = TensorData::new(rng.normals(2 * 11 * 8), [2, 11, 8]);
-        let cotangent = Tensor::<3>::from_data(cotangent, &device);
-        let run = |output: Tensor<3>| {
-            let grads = (output.clone() * cotangent.clone()).sum().backward();
-            (values(output.inner()), values(qkv.grad(&grads).unwrap()))
+        let block = network(shape(layout(true, 1)), &device).blocks.remove(0);
+        let mut rng = Rng::stream(8, "sublayers");
+        let mut draw = || {
+            let values = rng.normals(2 * 11 * width);
+            Tensor::<2>::from_data(TensorData::new(values, [22, width]), &device)
         };
-        let fused = run(attend(op, qkv.clone()));
-        let composed = run(attend_composed(&op, qkv.clone()));
-        for (a, b) in [(&fused.0, &composed.0), (&fused.1, &composed.1)] {
-            let worst = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-            assert!(worst < 1e-4, "largest difference {worst}, markov {markov}");
-        }
+        let (x, cotangent) = (draw().require_grad(), draw());
+        let dropout = RowDropout { share, seed: 3 };
+        let Block { norm1, qkv, proj, norm2, expand, contract } = &block;
+        let run = |output: Tensor<2>, layers: [&Linear; 2], norm: &LayerNorm| {
+            let grads = (output.clone() * cotangent.clone()).sum().backward();
+            let mut all = vec![values(output.inner()), values(x.grad(&grads).unwrap())];
+            for (weight, bias) in layers.map(Linear::values) {
+                all.push(values(weight.grad(&grads).unwrap()));
+                all.push(values(bias.grad(&grads).unwrap()));
+            }
+            all.extend([&norm.weight, &norm.bias].map(|v| values(v.val().grad(&grads).unwrap())));
+            all
+        };
+        let compare = |fused: Vec<Vec<f32>>, composed: Vec<Vec<f32>>| {
+            for (a, b) in fused.iter().zip(&composed) {
+                let worst = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(worst < 3e-4, "largest difference {worst}, markov {markov}");
+            }
+        };
+        let op = Sublayer { batch: 2, time: 11, width, inner: attention, dropout };
+        let inner = |wide| attend(&attention, wide);
+        let layers = [qkv, proj];
+        compare(
+            run(sublayer(&op, x.clone(), norm1, layers, inner), layers, norm1),
+            run(sublayer_composed(&op, x.clone(), norm1, layers, inner), layers, norm1),
+        );
+        let op = Sublayer { batch: 2, time: 11, width, inner: Gelu { width: 4 * width }, dropout };
+        let layers = [expand, contract];
+        compare(
+            run(sublayer(&op, x.clone(), norm2, layers, gelu), layers, norm2),
+            run(sublayer_composed(&op, x.clone(), norm2, layers, gelu), layers, norm2),
+        );
     }
 }
 

@@ -117,8 +117,12 @@ fn words(frontier: &Frontier, point: &Point) -> String {
         warm => format!("{} {warm} of {} steps", point.sampler.row().title, point.steps),
     };
     let measure = frontier.measure.title();
+    let behind = point.behind.filter(|behind| behind.mean < 0.0);
+    let behind = behind.map_or(String::new(), |behind| {
+        format!(", {:.1} ± {:.1} to the best, episode by episode", behind.mean, behind.se)
+    });
     format!(
-        "{steps}: {measure} {:.1} ± {:.1} (n {}), {plan_ms:.1} ms",
+        "{steps}: {measure} {:.1} ± {:.1} (n {}){behind}, {plan_ms:.1} ms",
         score.mean, score.se, score.n
     )
 }

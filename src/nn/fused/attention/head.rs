@@ -5,9 +5,9 @@ use std::ops::Range;
 use multiversion::multiversion;
 
 use super::CausalAttention;
-use super::dropout::Dropout;
 use super::product::{Matrix, Onto, product};
 use crate::nn::fused::cross_entropy::most;
+use crate::nn::fused::dropout::Hashed;
 use crate::nn::fused::gelu::exp;
 use crate::nn::fused::layer_norm::{LANES, total};
 
@@ -16,7 +16,7 @@ use crate::nn::fused::layer_norm::{LANES, total};
 pub(super) const BLOCK: usize = 48;
 
 /// Who attends to whom, in terms of the columns that are kept.
-pub(super) struct Plan {
+pub struct Plan {
     /// The columns anybody attends to.
     pub(super) columns: Vec<u32>,
     /// Row i attends to kept columns `..goals` and `starts[i]..ends[i]`.
@@ -32,7 +32,7 @@ pub(super) struct Plan {
 }
 
 /// Space for one head.
-pub(super) struct Head {
+pub struct Head {
     /// Keys and values of the kept columns, and their gradients, `[kept,
     /// size]`.
     keys: Vec<f32>,
@@ -260,7 +260,7 @@ fn drop_weights(
     probabilities: &[f32],
     dropped: &mut [f32],
 ) {
-    let dropout = Dropout::new(op.dropout);
+    let dropout = Hashed::new(op.dropout);
     let pitch = plan.pitch;
     let rows = probabilities.chunks_exact(pitch).zip(dropped.chunks_exact_mut(pitch));
     for (row, (probabilities, dropped)) in block.rows.clone().zip(rows) {
