@@ -107,6 +107,7 @@ impl Convolution {
             stride: self.stride,
             first_row: 0,
             taps: self.kernel,
+            tap_rows: [1, 0],
             channels: self.channels,
             outputs: self.outputs,
         }

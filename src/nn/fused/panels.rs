@@ -8,8 +8,11 @@
 //! take one sequence through several layers while it stays in its own.
 
 mod outer;
+mod taps;
 
 pub use outer::{OuterSum, pack_blocks, pack_panels, packed_blocks, packed_panels};
+
+pub use taps::{Space, TAPS, Taps, TapsGradient};
 
 use std::ops::Range;
 

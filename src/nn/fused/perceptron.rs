@@ -145,6 +145,7 @@ impl Perceptron {
                     stride: 1,
                     first_row: 0,
                     taps: 1,
+                    tap_rows: [1, 0],
                     channels,
                     outputs,
                 };

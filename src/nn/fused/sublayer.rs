@@ -139,11 +139,12 @@ impl<I: Inner> Sublayer<I> {
         if keep.is_empty() {
             sequences.for_each_init(begin, |work, (at, (y, x))| each(work, at, y, x, None));
         } else {
-            sequences
-                .zip(keep.par_chunks_exact_mut(wide_length + kept_length))
-                .for_each_init(begin, |work, ((at, (y, x)), keep)| {
-                    each(work, at, y, x, Some(keep))
-                });
+            sequences.zip(keep.par_chunks_exact_mut(wide_length + kept_length)).for_each_init(
+                begin,
+                |work, ((at, (y, x)), keep)| {
+                    each(work, at, y, x, Some(keep));
+                },
+            );
         }
         y
     }
@@ -207,6 +208,7 @@ impl<I: Inner> Sublayer<I> {
             stride: 1,
             first_row: 0,
             taps: 1,
+            tap_rows: [1, 0],
             channels,
             outputs,
         }

@@ -83,17 +83,11 @@ pub(super) fn in_pool<T: Send>(run: impl FnOnce() -> T + Send) -> T {
 
 /// `x` with `lead` zeros before and after, in `buffer`.
 pub(super) fn padded<'a>(x: &[f32], lead: usize, buffer: &'a mut Vec<f32>) -> &'a [f32] {
-    padded_for(x.len(), lead, buffer).copy_from_slice(x);
-    buffer
-}
-
-/// Make `buffer` hold `length` numbers, the slice returned, with `lead` zeros
-/// before and after.
-pub(super) fn padded_for(length: usize, lead: usize, buffer: &mut Vec<f32>) -> &mut [f32] {
-    buffer.resize(length + 2 * lead, 0.0);
+    buffer.resize(x.len() + 2 * lead, 0.0);
     buffer[..lead].fill(0.0);
-    buffer[lead + length..].fill(0.0);
-    &mut buffer[lead..lead + length]
+    buffer[lead + x.len()..].fill(0.0);
+    buffer[lead..lead + x.len()].copy_from_slice(x);
+    buffer
 }
 
 #[cfg(test)]

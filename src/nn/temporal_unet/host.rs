@@ -1,8 +1,10 @@
 //! The network on the host with weights packed once, for planning.
 //!
 //! A plan takes the same network over hundreds of sequences without gradients:
-//! here a thread takes one sequence from end to end, while it stays in its
+//! here a thread takes a few sequences from end to end, while they stay in its
 //! cache, and nothing waits for another thread in between.
+
+use std::ops::Range;
 
 use burn::backend::DispatchDevice;
 use burn::tensor::Tensor;
@@ -95,11 +97,14 @@ impl HostConvolution {
         Some(Self { weight, bias, shape: op.convolution() })
     }
 
-    /// `[time, channels]` to `[time / stride, outputs]`.
-    fn forward(&self, x: &[f32], scratch: &mut Vec<f32>, y: &mut Vec<f32>) {
-        let shape = Convolution { time: x.len() / self.shape.channels, ..self.shape };
-        y.resize(shape.output_time() * shape.outputs, 0.0);
-        shape.sequence(&self.weight, &self.bias, x, scratch, y);
+    /// `[n, time, channels]` to `[n, time / stride, outputs]`.
+    fn forward(&self, n: usize, x: &[f32], scratch: &mut Vec<f32>, y: &mut Vec<f32>) {
+        let shape = Convolution { time: x.len() / (n * self.shape.channels), ..self.shape };
+        let length = shape.output_time() * shape.outputs;
+        y.resize(n * length, 0.0);
+        for (x, y) in x.chunks_exact(x.len() / n).zip(y.chunks_exact_mut(length)) {
+            shape.sequence(&self.weight, &self.bias, x, scratch, y);
+        }
     }
 }
 
@@ -140,10 +145,11 @@ impl HostBlock {
     }
 
     fn forward(&self, x: &mut Vec<f32>, work: &mut Work, offsets: &Offsets) {
-        let shape = Residual { time: x.len() / self.shape.channels, ..self.shape };
+        let n = offsets.sequences.len();
+        let shape = Residual { time: x.len() / (n * self.shape.channels), ..self.shape };
         let Some(offset) = offsets.of(self.index, shape.outputs) else { return };
-        work.next.resize(shape.time * shape.outputs, 0.0);
-        shape.sequence(&self.weights, [x, offset], &mut work.scratch, None, &mut work.next);
+        work.next.resize(n * shape.time * shape.outputs, 0.0);
+        shape.sequences(&self.weights, [x, offset], &mut work.scratch, None, &mut work.next);
         std::mem::swap(x, &mut work.next);
     }
 }
@@ -158,19 +164,20 @@ struct HostUp {
     double: HostConvolution,
 }
 
-/// What every block adds to one sequence.
+/// What every block adds to some sequences.
 struct Offsets<'a> {
     blocks: &'a [Vec<f32>],
-    sequence: usize,
+    sequences: Range<usize>,
 }
 
 impl Offsets<'_> {
     fn of(&self, block: usize, outputs: usize) -> Option<&[f32]> {
-        self.blocks.get(block)?.chunks_exact(outputs).nth(self.sequence)
+        let Range { start, end } = self.sequences;
+        self.blocks.get(block)?.get(start * outputs..end * outputs)
     }
 }
 
-/// Memory for one sequence at a time.
+/// Memory for a few sequences at a time.
 #[derive(Default)]
 struct Work {
     scratch: Scratch,
@@ -231,12 +238,14 @@ impl HostUnet {
         let batch = diffusion_times.len().max(1);
         let length = x.len() / batch;
         let offsets = self.offsets(diffusion_times, durations);
+        let n = Residual::together(batch);
         let mut y = vec![0.0; x.len()];
-        y.par_chunks_exact_mut(length.max(1))
-            .zip(x.par_chunks_exact(length.max(1)))
+        y.par_chunks_mut((n * length).max(1))
+            .zip(x.par_chunks((n * length).max(1)))
             .enumerate()
-            .for_each_init(Work::default, |work, (sequence, (y, x))| {
-                self.sequence(x, work, &Offsets { blocks: &offsets, sequence }, y);
+            .for_each_init(Work::default, |work, (group, (y, x))| {
+                let sequences = group * n..batch.min((group + 1) * n);
+                self.sequences(x, work, &Offsets { blocks: &offsets, sequences }, y);
             });
         y
     }
@@ -259,7 +268,8 @@ impl HostUnet {
         offsets
     }
 
-    fn sequence(&self, input: &[f32], work: &mut Work, offsets: &Offsets, y: &mut [f32]) {
+    fn sequences(&self, input: &[f32], work: &mut Work, offsets: &Offsets, y: &mut [f32]) {
+        let n = offsets.sequences.len();
         let mut x = std::mem::take(&mut work.x);
         let mut skips = std::mem::take(&mut work.skips);
         skips.resize_with(self.downs.len(), Vec::new);
@@ -269,7 +279,7 @@ impl HostUnet {
             down.blocks.iter().for_each(|block| block.forward(&mut x, work, offsets));
             skip.clone_from(&x);
             if let Some(halve) = &down.halve {
-                halve.forward(&x, &mut work.padded, &mut work.next);
+                halve.forward(n, &x, &mut work.padded, &mut work.next);
                 std::mem::swap(&mut x, &mut work.next);
             }
         }
@@ -279,17 +289,21 @@ impl HostUnet {
             side_by_side(&x, skip, up.blocks[0].shape.channels, &mut work.next);
             std::mem::swap(&mut x, &mut work.next);
             up.blocks.iter().for_each(|block| block.forward(&mut x, work, offsets));
-            up.double.forward(&x, &mut work.padded, &mut work.next);
+            up.double.forward(n, &x, &mut work.padded, &mut work.next);
             std::mem::swap(&mut x, &mut work.next);
         }
-        self.last.forward(&x, &mut work.padded, &mut work.next);
+        self.last.forward(n, &x, &mut work.padded, &mut work.next);
         let channels = self.last.shape.outputs;
-        let time = work.next.len() / channels;
+        let length = work.next.len() / n;
+        let time = length / channels;
         let norm = NormMish { batch: 1, time, channels, groups: GROUPS };
         x.resize(work.next.len(), 0.0);
         let [scale, shift] = &self.last_norm;
-        norm.sequence(&work.next, [scale, shift, &vec![0.0; channels]], &mut x);
-        self.output.forward(&x, &mut work.padded, &mut work.next);
+        let no_offset = vec![0.0; channels];
+        for (from, to) in work.next.chunks_exact(length).zip(x.chunks_exact_mut(length)) {
+            norm.sequence(from, [scale, shift, &no_offset], to);
+        }
+        self.output.forward(n, &x, &mut work.padded, &mut work.next);
         y.copy_from_slice(&work.next);
         (work.x, work.skips) = (x, skips);
     }

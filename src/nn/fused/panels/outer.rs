@@ -11,7 +11,8 @@ use crate::nn::decoder::wide::{Kernel, LANES, Lanes, Simd, dispatch};
 const CHUNK_ROWS: usize = 128;
 
 /// `w[tap, channel, output] = sum over sequences and rows r of
-/// x[first_row + tap + r * stride, channel] g[r, output]`.
+/// x[first_row + a tap + r * stride, channel] g[b tap + r, output]` with a and b
+/// the `tap_rows`.
 ///
 /// `x` is in blocks of [`LANES`] channels (see [`pack_blocks`]), `g` in panels
 /// (see [`pack_panels`]); every thread owns some channels of the result and
@@ -22,7 +23,7 @@ pub struct OuterSum {
     pub batch: usize,
     /// Rows of a packed input sequence.
     pub input_rows: usize,
-    /// Rows of a gradient sequence.
+    /// Rows of a gradient sequence that a tap sums over.
     pub rows: usize,
     /// Input rows from one row to the next.
     pub stride: usize,
@@ -30,6 +31,8 @@ pub struct OuterSum {
     pub first_row: usize,
     /// Taps.
     pub taps: usize,
+    /// Rows from one tap to the next, of inputs and of gradients.
+    pub tap_rows: [usize; 2],
     /// Channels of the input.
     pub channels: usize,
     /// Channels of the gradient.
@@ -75,6 +78,11 @@ fn pack<const N: usize>(x: &[f32], channels: usize, lead: usize, to: &mut [f32])
 }
 
 impl OuterSum {
+    /// Rows of a packed gradient sequence.
+    fn gradient_rows(&self) -> usize {
+        self.rows + self.taps.saturating_sub(1) * self.tap_rows[1]
+    }
+
     /// The sums, `[taps, channels, outputs]`.
     pub fn sum(&self, x: &[f32], g: &[f32]) -> Vec<f32> {
         let mut weight = vec![0.0; self.taps * self.channels * self.outputs];
@@ -121,8 +129,9 @@ impl Kernel for Block<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let Self { op, x, g, block, panel, sums } = self;
+        let g_rows = op.gradient_rows();
         let [x_length, g_length] =
-            [packed_blocks(op.input_rows, op.channels), packed_panels(op.rows, op.outputs)];
+            [packed_blocks(op.input_rows, op.channels), packed_panels(g_rows, op.outputs)];
         let (x, g) = (&x[..op.batch * x_length], &g[..op.batch * g_length]);
         let per_chunk = CHUNK_ROWS.div_ceil(op.rows);
         let chunks = x.chunks(per_chunk * x_length).zip(g.chunks(per_chunk * g_length));
@@ -135,10 +144,12 @@ impl Kernel for Block<'_> {
                     x_length,
                     block * op.input_rows * LANES..(block + 1) * op.input_rows * LANES,
                 ),
-                g: (g, g_length, panel * op.rows * PANEL..(panel + 1) * op.rows * PANEL),
+                g: (g, g_length, panel * g_rows * PANEL..(panel + 1) * g_rows * PANEL),
+                rows: op.rows,
             };
+            let [by_x, by_g] = op.tap_rows;
             for (tap, sums) in sums.chunks_exact_mut(LANES).enumerate() {
-                let first = op.first_row + tap;
+                let first = [op.first_row + tap * by_x, tap * by_g];
                 match S::ROWS {
                     1 => sequences.by_library(first, sums),
                     8.. => sequences.add_to::<8>(first, sums),
@@ -156,30 +167,35 @@ struct Sequences<'a, S> {
     stride: usize,
     x: (&'a [f32], usize, std::ops::Range<usize>),
     g: (&'a [f32], usize, std::ops::Range<usize>),
+    /// Rows of gradients that are summed.
+    rows: usize,
 }
 
 impl<S: Simd> Sequences<'_, S> {
-    fn pairs(&self) -> impl Iterator<Item = (&[Lanes], &[[Lanes; 2]])> {
+    /// Of each, from its own first row on.
+    fn pairs(&self, first: [usize; 2]) -> impl Iterator<Item = (&[Lanes], &[[Lanes; 2]])> {
+        let [first_x, first_g] = first;
         let (x, x_length, block) = &self.x;
         let (g, g_length, panel) = &self.g;
-        x.chunks_exact(*x_length).zip(g.chunks_exact(*g_length)).map(|(x, g)| {
+        x.chunks_exact(*x_length).zip(g.chunks_exact(*g_length)).map(move |(x, g)| {
             let g = g[panel.clone()].as_chunks::<LANES>().0.as_chunks::<2>().0;
-            (x[block.clone()].as_chunks::<LANES>().0, g)
+            let g = &g[first_g..first_g + self.rows];
+            (&x[block.clone()].as_chunks::<LANES>().0[first_x..], g)
         })
     }
 
     /// Add to the sums of [`LANES`] channels, `ROWS` of them at a time.
     #[inline(always)]
-    fn add_to<const ROWS: usize>(&self, first: usize, sums: &mut [[Lanes; 2]]) {
+    fn add_to<const ROWS: usize>(&self, first: [usize; 2], sums: &mut [[Lanes; 2]]) {
         let (simd, stride) = (self.simd, self.stride);
         for (part, sums) in sums.as_chunks_mut::<ROWS>().0.iter_mut().enumerate() {
             let mut tile = [[simd.splat(0.0); 2]; ROWS];
             for (tile, sums) in tile.iter_mut().zip(sums.iter()) {
                 *tile = [simd.load(&sums[0]), simd.load(&sums[1])];
             }
-            for (x, g) in self.pairs() {
+            for (x, g) in self.pairs(first) {
                 // From the first number of this part on, one row after another.
-                let mut x = &x.as_flattened()[first * LANES + part * ROWS..];
+                let mut x = &x.as_flattened()[part * ROWS..];
                 for g in g {
                     let g = [simd.load(&g[0]), simd.load(&g[1])];
                     let Some(factors) = x.first_chunk::<ROWS>() else { break };
@@ -199,11 +215,11 @@ impl<S: Simd> Sequences<'_, S> {
     }
 
     /// The same by another library's kernels.
-    fn by_library(&self, first: usize, sums: &mut [[Lanes; 2]]) {
-        for (x, g) in self.pairs() {
+    fn by_library(&self, first: [usize; 2], sums: &mut [[Lanes; 2]]) {
+        for (x, g) in self.pairs(first) {
             let product = LibraryProduct {
                 size: [LANES, PANEL, g.len()],
-                lhs: (x[first..].as_flattened(), [1, self.stride * LANES]),
+                lhs: (x.as_flattened(), [1, self.stride * LANES]),
                 rhs: (g.as_flattened().as_flattened(), [PANEL, 1]),
             };
             product.add_to(sums.as_flattened_mut().as_flattened_mut(), PANEL);
@@ -269,6 +285,7 @@ mod tests {
                 stride,
                 first_row: 1,
                 taps: 3,
+                tap_rows: [1, 0],
                 channels,
                 outputs,
             };

@@ -118,12 +118,19 @@ fn run(diffuser: &Diffuser, asked: Asked, on_device: bool) -> Seen {
     (seen, ended)
 }
 
-fn assert_near(here: &Seen, there: &Seen, what: &str) {
+fn assert_near(diffuser: &Diffuser, here: &Seen, there: &Seen, what: &str) {
     assert_eq!((here.0.len(), here.1), (there.0.len(), there.1), "{what}");
     for ((t, noisy, clean), (s, noisy_there, clean_there)) in here.0.iter().zip(&there.0) {
         assert_eq!((t, noisy.len(), clean.len()), (s, noisy_there.len(), clean_there.len()));
+        // Layers round otherwise here and there. At the first times a clean plan
+        // is a small difference of large numbers where noise is predicted, and
+        // what it is off by then stays in the chain.
+        let bound = match diffuser.config.parametrization {
+            Parametrization::Clean => 1e-4,
+            Parametrization::Noise => 1e-3,
+        };
         for (a, b) in noisy.iter().chain(clean).zip(noisy_there.iter().chain(clean_there)) {
-            assert!((a - b).abs() < 1e-4, "{what} at {t}: {a} and {b}");
+            assert!((a - b).abs() < bound * (1.0 + a.abs()), "{what} at {t}: {a} and {b}");
         }
     }
 }
@@ -142,7 +149,7 @@ fn every_sampler_takes_the_same_steps_on_a_device_as_on_the_host() {
                     let [here, there] = [false, true].map(|there| run(&diffuser, asked, there));
                     assert!(here.1 && !here.0.is_empty());
                     let what = format!("{} {fresh} {joining} {buckets:?}", row.id);
-                    assert_near(&here, &there, &what);
+                    assert_near(&diffuser, &here, &there, &what);
                 }
             }
         }
@@ -158,7 +165,7 @@ fn a_guide_pulls_plans_on_a_device_where_it_pulls_them_on_the_host() {
             |guide| Asked { sampler: Sampler::Ddpm, fresh: 3, joining: 2, guide, stop: NEVER };
         let [here, there] =
             [false, true].map(|there| run(&diffuser, asked(Some(&settings)), there));
-        assert_near(&here, &there, &format!("{method:?}"));
+        assert_near(&diffuser, &here, &there, &format!("{method:?}"));
         let without = run(&diffuser, asked(None), true);
         let last = |seen: &Seen| seen.0.last().map(|(_, noisy, _)| noisy.clone()).unwrap();
         let moved = last(&there).iter().zip(last(&without)).any(|(a, b)| (a - b).abs() > 1e-3);
@@ -173,6 +180,6 @@ fn a_chain_on_a_device_stops_where_the_step_that_is_seen_says_so() {
         let asked = Asked { sampler: Sampler::Ddim, fresh: 2, joining: 0, guide: None, stop };
         let [here, there] = [false, true].map(|there| run(&diffuser, asked, there));
         assert_eq!((there.0.len(), there.1), (stop, false));
-        assert_near(&here, &there, "stopped");
+        assert_near(&diffuser, &here, &there, "stopped");
     }
 }
