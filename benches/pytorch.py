@@ -139,7 +139,7 @@ def unet_forward(network, batch):
 
 
 def plan(network, candidates=96, waypoints=64, steps=5):
-    """The full request on Large: scouts, then the rest, DDIM with inpainted ends."""
+    """As many candidates as the full request on Large, DDIM with inpainted ends."""
     network.eval()
     betas = torch.arange(64)
     squared = lambda t: torch.cos(((t / 64) + 0.008) / 1.008 * math.pi / 2) ** 2
