@@ -137,18 +137,8 @@ impl Perceptron {
                 })
                 .collect();
             let mut grads: [Vec<f32>; N] = std::array::from_fn(|_| Vec::new());
-            for (layer, [channels, outputs]) in self.sizes().enumerate() {
-                let sum = OuterSum {
-                    batch: n_chunks,
-                    input_rows: CHUNK,
-                    rows: CHUNK,
-                    stride: 1,
-                    first_row: 0,
-                    taps: 1,
-                    tap_rows: [1, 0],
-                    channels,
-                    outputs,
-                };
+            for (layer, size) in self.sizes().enumerate() {
+                let sum = OuterSum::linear(n_chunks, CHUNK, size);
                 grads[1 + 2 * layer] = sum.sum(packed[1 + 2 * layer], packed[2 + 2 * layer]);
                 let parts: Vec<Vec<f32>> =
                     biases.iter().map(|chunk| chunk[layer].clone()).collect();

@@ -186,8 +186,11 @@ impl<I: Inner> Sublayer<I> {
                     },
                 )
                 .collect();
-            let first = self.weight_sum(self.width, wide).sum(normal, wide_grad);
-            let second = self.weight_sum(inner, self.width).sum(inner_rows, out_grad);
+            let sum = |size, x: &[f32], g: &[f32]| {
+                OuterSum::linear(self.batch, self.time, size).sum(x, g)
+            };
+            let first = sum([self.width, wide], normal, wide_grad);
+            let second = sum([inner, self.width], inner_rows, out_grad);
             let mut columns: [Vec<Vec<f32>>; 4] = Default::default();
             for part in parts {
                 columns.iter_mut().zip(part).for_each(|(column, part)| column.push(part));
@@ -196,22 +199,6 @@ impl<I: Inner> Sublayer<I> {
             let [norm_weight, norm_bias, b1, b2] = columns.map(|parts| total(&parts));
             [dx, norm_weight, norm_bias, first, b1, second, b2]
         })
-    }
-
-    /// The gradient of a linear layer's weight.
-    fn weight_sum(&self, channels: usize, outputs: usize) -> OuterSum {
-        let Self { batch, time, .. } = *self;
-        OuterSum {
-            batch,
-            input_rows: time,
-            rows: time,
-            stride: 1,
-            first_row: 0,
-            taps: 1,
-            tap_rows: [1, 0],
-            channels,
-            outputs,
-        }
     }
 }
 

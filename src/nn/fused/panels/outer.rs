@@ -78,6 +78,21 @@ fn pack<const N: usize>(x: &[f32], channels: usize, lead: usize, to: &mut [f32])
 }
 
 impl OuterSum {
+    /// The gradient of a linear layer's weight from sequences of `rows`.
+    pub fn linear(batch: usize, rows: usize, [channels, outputs]: [usize; 2]) -> Self {
+        Self {
+            batch,
+            input_rows: rows,
+            rows,
+            stride: 1,
+            first_row: 0,
+            taps: 1,
+            tap_rows: [1, 0],
+            channels,
+            outputs,
+        }
+    }
+
     /// Rows of a packed gradient sequence.
     fn gradient_rows(&self) -> usize {
         self.rows + self.taps.saturating_sub(1) * self.tap_rows[1]
