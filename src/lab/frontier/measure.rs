@@ -304,10 +304,7 @@ impl Work<'_> {
             let behind = None;
             let point =
                 Point { sampler, steps, warm_steps, forwards, score, behind, plan_ms, timed };
-            let table = match replans {
-                true => &mut self.frontier.replanning,
-                false => &mut self.frontier.points,
-            };
+            let table = self.frontier.table_mut(replans);
             table.push(point);
             self.scores.push(scores);
             compare(table, &self.scores);
@@ -339,10 +336,7 @@ impl Work<'_> {
                 times.extend(film.filter(|_| round > 0).map(|film| f64::from(film.wall_ms)));
             }
         }
-        let table = match replans {
-            true => &mut self.frontier.replanning,
-            false => &mut self.frontier.points,
-        };
+        let table = self.frontier.table_mut(replans);
         for (point, times) in table.iter_mut().zip(times) {
             if let Some(median) = quantile(&times, 0.5) {
                 (point.plan_ms, point.timed) = (median, times.len());

@@ -147,6 +147,10 @@ impl Frontier {
     pub fn table(&self, replans: bool) -> &[Point] {
         if replans { &self.replanning } else { &self.points }
     }
+
+    fn table_mut(&mut self, replans: bool) -> &mut Vec<Point> {
+        if replans { &mut self.replanning } else { &mut self.points }
+    }
 }
 
 /// What is stored of the trade-off of a scene's weights, and which weights are

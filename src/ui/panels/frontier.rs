@@ -248,17 +248,9 @@ fn best(app: &mut App, ui: &mut Ui, frontier: &Frontier) {
         let Some(point) = table.get(index) else { continue };
         let is_now = point.is_of(app.session.scene(), replans);
         ui.horizontal(|ui| {
-            let steps = match point.warm_steps {
-                0 => format!("{} {}", point.sampler.row().title, point.steps),
-                warm => format!("{warm} of {} steps", point.steps),
-            };
-            let label = ui.selectable_label(is_now, small(steps));
+            let label = ui.selectable_label(is_now, small(short(point)));
             if label.on_hover_text("Plan this way.").clicked() {
                 choose(app, frontier, point);
-            }
-            if few == Some(index) {
-                let tip = "The fewest steps whose score is within 2 % of the best.";
-                ui.label(small("fewest").color(Colors::of(ui.ctx()).accent())).on_hover_text(tip);
             }
             let right = egui::Layout::right_to_left(egui::Align::Center);
             ui.with_layout(right, |ui| {
@@ -268,6 +260,19 @@ fn best(app: &mut App, ui: &mut Ui, frontier: &Frontier) {
                 ui.label(number(text).size(SMALL));
             });
         });
+    }
+    // A line of its own: beside a long name it would not fit.
+    if let Some(point) = few.and_then(|few| table.get(few)) {
+        let tip = "The fewest steps whose score is within 2 % of the best.";
+        fact(ui, "fewest within 2 %", short(point)).on_hover_text(tip);
+    }
+}
+
+/// A way to plan, as short as it goes.
+fn short(point: &Point) -> String {
+    match point.warm_steps {
+        0 => format!("{} {}", point.sampler.row().title, point.steps),
+        warm => format!("{warm} of {} steps", point.steps),
     }
 }
 
